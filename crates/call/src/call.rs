@@ -1,0 +1,492 @@
+//! The call: its states, what it hears, what it wants done.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    command::{Command, Rejection},
+    ids::OperationId,
+    leg::{LegCommand, LegEvent, RejectReason},
+    media_queue::{Context, MediaQueue},
+    operation::{MediaPrompt, Operation, OperationKind, OperationStatus, ResultInfo},
+    settings::Settings,
+    timer::{Timer, TimerTable},
+};
+
+/// Who started the call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The far end called us.
+    Incoming,
+    /// The bot called.
+    Outgoing,
+}
+
+/// Graph `callState`, as far as a service-hosted peer-to-peer call takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallState {
+    /// Rings here and waits for the bot.
+    Incoming,
+    /// Signalling is under way.
+    Establishing,
+    /// Both ends are connected.
+    Established,
+    /// The bot hung up; the far end has not confirmed.
+    Terminating,
+    /// Over. Nothing leaves this state.
+    Terminated,
+}
+
+/// Anything the call hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The bot wants something.
+    Command(Command),
+    /// The leg tells something.
+    Leg(LegEvent),
+    /// A prompt was prepared or could not be.
+    Prompt(PromptEvent),
+    /// The playout tells something.
+    Playout(PlayoutEvent),
+    /// The time of [`Call::poll_timeout`] has come.
+    Timeout,
+}
+
+/// News of a prompt that [`Output::Fetch`] asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptEvent {
+    /// Fetched, decoded and encoded.
+    Ready {
+        /// The operation it belongs to.
+        operation: OperationId,
+        /// Its place in the operation's list, from 0.
+        index: usize,
+        /// Playing time of one repeat.
+        duration: Duration,
+    },
+    /// Cannot be played.
+    Failed {
+        /// The operation it belongs to.
+        operation: OperationId,
+        /// Its place in the operation's list, from 0.
+        index: usize,
+        /// What the bot is told.
+        result: ResultInfo,
+    },
+}
+
+/// News of the playout that [`Output::StartPlayout`] started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlayoutEvent {
+    /// The last packet has left.
+    Finished(OperationId),
+    /// The engine cannot play it, or cannot go on. The operation fails, and the next one starts.
+    Failed(OperationId),
+}
+
+/// Anything the call wants done; see the contract in the crate's documentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Make the call's new state durable. `result` comes with `Terminated`.
+    CommitState {
+        /// The new state.
+        state: CallState,
+        /// Why the call ended.
+        result: Option<ResultInfo>,
+    },
+    /// Make an operation's new state durable.
+    CommitOperation(Operation),
+    /// Owe the bot a notification, durable together with the commits of the same input.
+    Notify(Notification),
+    /// Prepare these prompts and report each by its index.
+    Fetch {
+        /// The operation to report.
+        operation: OperationId,
+        /// The prompts.
+        prompts: Vec<MediaPrompt>,
+    },
+    /// Play the first `ready` prompts of an operation, back to back, at once.
+    StartPlayout {
+        /// The operation.
+        operation: OperationId,
+        /// How many prompts, from the first.
+        ready: usize,
+        /// No [`Output::ExtendPlayout`] will follow.
+        sealed: bool,
+        /// Start over at the end, once sealed.
+        looping: bool,
+    },
+    /// Append the prompts up to `ready` to the playout.
+    ExtendPlayout {
+        /// The operation.
+        operation: OperationId,
+        /// How many prompts in all, from the first.
+        ready: usize,
+        /// Nothing more will follow.
+        sealed: bool,
+    },
+    /// Stop the playout; nothing of it may be audible behind this output.
+    StopPlayout(OperationId),
+    /// Tell the leg.
+    Leg(LegCommand),
+}
+
+/// What a bot is told, in order; each is one commsNotification (spec/notifications.md §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notification {
+    /// `created`, state incoming.
+    Incoming,
+    /// `updated`, state establishing.
+    Establishing,
+    /// `updated`, state established, without mediaState.
+    Established,
+    /// `updated`, state established with mediaState.
+    Media {
+        /// `mediaState.audio` is active, else inactive.
+        active: bool,
+    },
+    /// `deleted` of an operation.
+    OperationEnded(Operation),
+    /// `updated`, state terminating; only when the bot itself hangs up.
+    Terminating,
+    /// `deleted`, state terminated.
+    Terminated(ResultInfo),
+}
+
+/// The machine of one call. See the contract in the crate's documentation.
+#[derive(Debug)]
+pub struct Call {
+    settings: Settings,
+    direction: Direction,
+    service_hosted: bool,
+    state: CallState,
+    media_active: bool,
+    queue: MediaQueue,
+    /// What the leg's end is reported as, when it was our wish.
+    end_as: Option<ResultInfo>,
+    timers: TimerTable,
+    outputs: VecDeque<Output>,
+}
+
+impl Call {
+    /// A call the bot has asked for; the driver starts the leg after the first commit.
+    pub fn outgoing(now: Instant, settings: Settings, service_hosted: bool) -> Self {
+        let mut call =
+            Self::new(settings, Direction::Outgoing, service_hosted, CallState::Establishing);
+        // The leg gives up ringing by itself; this is the net below it.
+        let net = call.settings.ring_for + call.settings.terminate_within;
+        call.timers.set(Timer::Establish, now + net);
+        call.start_keep_alive(now);
+        call.enter(CallState::Establishing);
+        call.notify(Notification::Establishing);
+        call
+    }
+
+    /// A call that rings here and waits for the bot to answer.
+    pub fn incoming(now: Instant, settings: Settings) -> Self {
+        let mut call = Self::new(settings, Direction::Incoming, true, CallState::Incoming);
+        call.timers.set(Timer::Answer, now + call.settings.answer_within);
+        call.enter(CallState::Incoming);
+        call.notify(Notification::Incoming);
+        call
+    }
+
+    fn new(
+        settings: Settings,
+        direction: Direction,
+        service_hosted: bool,
+        state: CallState,
+    ) -> Self {
+        Self {
+            settings,
+            direction,
+            service_hosted,
+            state,
+            media_active: false,
+            queue: MediaQueue::default(),
+            end_as: None,
+            timers: TimerTable::default(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Takes one input. Drain [`Call::poll_output`] before the next.
+    ///
+    /// # Errors
+    /// [`Rejection`], for commands only; then nothing has changed.
+    pub fn handle_input(&mut self, now: Instant, input: Input) -> Result<(), Rejection> {
+        match input {
+            Input::Command(command) => return self.handle_command(now, command),
+            Input::Leg(event) => self.handle_leg(now, event),
+            Input::Prompt(event) => self.handle_prompt(now, event),
+            Input::Playout(PlayoutEvent::Finished(id)) => {
+                self.with_queue(now, |queue, cx| queue.playout_finished(id, cx));
+            }
+            Input::Playout(PlayoutEvent::Failed(id)) => {
+                self.with_queue(now, |queue, cx| queue.playout_failed(id, cx));
+            }
+            Input::Timeout => self.handle_timeout(now),
+        }
+        Ok(())
+    }
+
+    /// The next thing to be done, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to send [`Input::Timeout`], if nothing else comes first.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The state the call is in.
+    pub fn state(&self) -> CallState {
+        self.state
+    }
+
+    /// Who started it.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// Whether the far end receives our audio; before `Established` this is early media.
+    pub fn media_active(&self) -> bool {
+        self.media_active
+    }
+
+    /// An operation that has not ended yet.
+    pub fn operation(&self, id: OperationId) -> Option<&Operation> {
+        self.queue.operation(id)
+    }
+
+    fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Rejection> {
+        match (self.state, command) {
+            (CallState::Terminating | CallState::Terminated, _) => Err(Rejection::Terminated),
+            (CallState::Incoming, Command::Answer) => {
+                self.timers.stop(Timer::Answer);
+                self.timers.set(Timer::Establish, now + self.settings.terminate_within);
+                self.start_keep_alive(now);
+                self.enter(CallState::Establishing);
+                self.notify(Notification::Establishing);
+                self.outputs.push_back(Output::Leg(LegCommand::Answer));
+                Ok(())
+            }
+            (CallState::Establishing | CallState::Established, Command::Answer) => {
+                Err(Rejection::WrongState)
+            }
+            (
+                CallState::Incoming | CallState::Establishing | CallState::Established,
+                Command::HangUp,
+            ) => {
+                let leg = if self.state == CallState::Incoming {
+                    LegCommand::Reject(RejectReason::None)
+                } else {
+                    LegCommand::HangUp
+                };
+                self.end_as = Some(ended_by_bot());
+                self.hang_up(now, leg);
+                Ok(())
+            }
+            (CallState::Incoming, Command::KeepAlive) => Err(Rejection::WrongState),
+            (CallState::Establishing | CallState::Established, Command::KeepAlive) => {
+                self.start_keep_alive(now);
+                Ok(())
+            }
+            (
+                CallState::Incoming | CallState::Establishing,
+                Command::PlayPrompt { .. } | Command::CancelMediaProcessing { .. },
+            ) => Err(Rejection::NotEstablished),
+            (
+                CallState::Established,
+                Command::PlayPrompt { .. } | Command::CancelMediaProcessing { .. },
+            ) if !self.service_hosted => Err(Rejection::NotServiceHosted),
+            (CallState::Established, Command::PlayPrompt { .. })
+                if self.queue.len() >= self.settings.queue_limit =>
+            {
+                Err(Rejection::QueueFull)
+            }
+            (
+                CallState::Established,
+                Command::PlayPrompt { operation, prompts, looping, client_context },
+            ) => {
+                let operation = Operation {
+                    id: operation,
+                    kind: OperationKind::PlayPrompt { prompts, looping },
+                    status: OperationStatus::Running,
+                    client_context,
+                    completion_reason: None,
+                    result: None,
+                };
+                self.with_queue(now, |queue, cx| queue.push(operation, cx));
+                Ok(())
+            }
+            (
+                CallState::Established,
+                Command::CancelMediaProcessing { operation, scope, client_context },
+            ) => {
+                // Completed in the response already: no notification follows (Graph commsOperation).
+                self.outputs.push_back(Output::CommitOperation(Operation {
+                    id: operation,
+                    kind: OperationKind::CancelMediaProcessing,
+                    status: OperationStatus::Completed,
+                    client_context,
+                    completion_reason: None,
+                    result: Some(ResultInfo::completed()),
+                }));
+                self.with_queue(now, |queue, cx| queue.cancel(scope, cx));
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_leg(&mut self, now: Instant, event: LegEvent) {
+        match (self.state, event) {
+            (CallState::Terminated, _)
+            | (_, LegEvent::Ringing | LegEvent::Tone(_))
+            | (
+                CallState::Incoming | CallState::Established | CallState::Terminating,
+                LegEvent::Answered,
+            )
+            | (CallState::Terminating, LegEvent::Media { .. }) => {}
+            // Early media, or a leg whose audio is quicker than its signalling: told once
+            // established.
+            (CallState::Incoming | CallState::Establishing, LegEvent::Media { active }) => {
+                self.media_active = active;
+            }
+            (CallState::Establishing, LegEvent::Answered) => {
+                self.timers.stop(Timer::Establish);
+                self.enter(CallState::Established);
+                self.notify(Notification::Established);
+                if self.media_active {
+                    self.tell_media(now);
+                }
+            }
+            (CallState::Established, LegEvent::Media { active }) => {
+                if active != self.media_active {
+                    self.media_active = active;
+                    self.tell_media(now);
+                }
+            }
+            (
+                CallState::Incoming
+                | CallState::Establishing
+                | CallState::Established
+                | CallState::Terminating,
+                LegEvent::Ended(result),
+            ) => {
+                let result = self.end_as.take().unwrap_or(result);
+                self.terminate(now, result);
+            }
+        }
+    }
+
+    fn handle_prompt(&mut self, now: Instant, event: PromptEvent) {
+        let (operation, index, outcome) = match event {
+            PromptEvent::Ready { operation, index, duration } => (operation, index, Ok(duration)),
+            PromptEvent::Failed { operation, index, result } => (operation, index, Err(result)),
+        };
+        self.with_queue(now, |queue, cx| queue.prepared(operation, index, outcome, cx));
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.pop_expired(now) {
+            match timer {
+                Timer::Answer => {
+                    self.outputs.push_back(Output::Leg(LegCommand::Reject(RejectReason::None)));
+                    let text = "The incoming call was not answered in time.";
+                    self.terminate(now, ResultInfo::of_call(408, 8587, text));
+                }
+                Timer::Establish => {
+                    self.outputs.push_back(Output::Leg(LegCommand::HangUp));
+                    self.terminate(now, self.not_established());
+                }
+                Timer::KeepAlive => {
+                    self.outputs.push_back(Output::Leg(LegCommand::HangUp));
+                    let text = "No keepAlive was received in time.";
+                    self.terminate(now, ResultInfo::of_call(408, 8537, text));
+                }
+                Timer::StartGrace => {
+                    self.with_queue(now, |queue, cx| queue.start_grace_expired(cx));
+                }
+                Timer::Terminate => {
+                    let result = self.end_as.take().unwrap_or_else(ended_by_bot);
+                    self.terminate(now, result);
+                }
+            }
+        }
+    }
+
+    fn tell_media(&mut self, now: Instant) {
+        let active = self.media_active;
+        self.notify(Notification::Media { active });
+        self.with_queue(now, |queue, cx| queue.set_media(active, cx));
+    }
+
+    /// Why a call ends whose leg said nothing for too long.
+    fn not_established(&self) -> ResultInfo {
+        match self.direction {
+            Direction::Incoming => {
+                ResultInfo::of_call(408, 1106, "The far end did not acknowledge the answer.")
+            }
+            Direction::Outgoing => ResultInfo::of_call(408, 10057, "The far end did not answer."),
+        }
+    }
+
+    fn hang_up(&mut self, now: Instant, leg: LegCommand) {
+        self.drop_operations(now);
+        self.timers.stop_all();
+        self.timers.set(Timer::Terminate, now + self.settings.terminate_within);
+        self.enter(CallState::Terminating);
+        self.notify(Notification::Terminating);
+        self.outputs.push_back(Output::Leg(leg));
+    }
+
+    fn terminate(&mut self, now: Instant, result: ResultInfo) {
+        self.drop_operations(now);
+        self.timers.stop_all();
+        self.state = CallState::Terminated;
+        self.outputs.push_back(Output::CommitState {
+            state: CallState::Terminated,
+            result: Some(result.clone()),
+        });
+        self.notify(Notification::Terminated(result));
+    }
+
+    fn drop_operations(&mut self, now: Instant) {
+        let notify = self.settings.notify_cut_operations;
+        self.with_queue(now, |queue, cx| queue.hang_up(notify, cx));
+    }
+
+    fn enter(&mut self, state: CallState) {
+        self.state = state;
+        self.outputs.push_back(Output::CommitState { state, result: None });
+    }
+
+    fn notify(&mut self, notification: Notification) {
+        self.outputs.push_back(Output::Notify(notification));
+    }
+
+    fn start_keep_alive(&mut self, now: Instant) {
+        self.timers.set(Timer::KeepAlive, now + self.settings.keep_alive);
+    }
+
+    fn with_queue(&mut self, now: Instant, work: impl FnOnce(&mut MediaQueue, &mut Context<'_>)) {
+        let mut cx = Context {
+            now,
+            start_grace: self.settings.start_grace,
+            timers: &mut self.timers,
+            outputs: &mut self.outputs,
+        };
+        work(&mut self.queue, &mut cx);
+    }
+}
+
+fn ended_by_bot() -> ResultInfo {
+    ResultInfo::of_call(200, 7000, "The call was ended by the bot.")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Reads outputs only; each `assert` is one thing that must never happen.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::sim::name;
+use crate::{
+    CallState, Input, Notification, Operation, OperationId, OperationKind, OperationStatus, Output,
+    PlayoutEvent, ResultInfo,
+};
+
+/// (prompts handed over, sealed, looping)
+pub(super) type Playout = (usize, bool, bool);
+
+/// What the outputs so far add up to.
+#[derive(Default)]
+pub(super) struct Judge {
+    pub(super) state: Option<(CallState, Option<ResultInfo>)>,
+    pub(super) running: VecDeque<OperationId>,
+    pub(super) playing: Option<(OperationId, Playout)>,
+    /// The last committed form of each operation.
+    committed: BTreeMap<OperationId, Operation>,
+    fetched: BTreeSet<OperationId>,
+    started: BTreeSet<OperationId>,
+    pub(super) ended: Vec<(OperationId, u32)>,
+    pub(super) told: Vec<OperationId>,
+    over: bool,
+}
+
+impl Judge {
+    /// A playout that has run to its end needs no StopPlayout.
+    pub(super) fn hear(&mut self, input: &Input) {
+        if let Input::Playout(PlayoutEvent::Finished(id)) = input
+            && let Some((playing, (_, true, false))) = self.playing
+            && playing == *id
+        {
+            self.playing = None;
+        }
+    }
+
+    pub(super) fn see(&mut self, output: &Output) {
+        assert!(!self.over, "{output:?} after terminated");
+        match output {
+            Output::CommitState { state, result } => {
+                assert_eq!(result.is_some(), *state == CallState::Terminated);
+                if *state == CallState::Terminated {
+                    assert!(self.running.is_empty(), "terminated with running operations");
+                    assert_eq!(self.playing, None, "terminated with a playout");
+                }
+                self.state = Some((*state, result.clone()));
+            }
+            Output::CommitOperation(operation) => self.see_operation(operation),
+            Output::Notify(notification) => self.see_notification(notification),
+            Output::Fetch { operation, .. } => {
+                assert!(self.running.contains(operation), "fetched before it is committed");
+                assert!(self.fetched.insert(*operation), "fetched twice");
+            }
+            Output::StartPlayout { operation, ready, sealed, looping } => {
+                assert_eq!(self.playing, None, "two playouts at a time");
+                assert_eq!(self.running.front(), Some(operation), "out of order");
+                assert!(self.started.insert(*operation), "started twice or after its stop");
+                assert!(*ready > 0 && (*sealed || !*looping));
+                self.playing = Some((*operation, (*ready, *sealed, *looping)));
+            }
+            Output::ExtendPlayout { operation, ready, sealed } => {
+                let Some((playing, (before, false, false))) = self.playing else {
+                    panic!("{output:?} without an open playout");
+                };
+                assert!(playing == *operation && (*ready > before || *sealed));
+                self.playing = Some((playing, (*ready, *sealed, false)));
+            }
+            Output::StopPlayout(operation) => {
+                let stopped = self.playing.take().map(|(playing, _)| playing);
+                assert_eq!(stopped, Some(*operation), "stopped what does not play");
+            }
+            Output::Leg(_) => {}
+        }
+    }
+
+    fn see_operation(&mut self, operation: &Operation) {
+        let before = self.committed.insert(operation.id, operation.clone());
+        assert!(
+            !before.is_some_and(|before| before.status.is_final()),
+            "{} has two final states",
+            name(operation.id)
+        );
+        if operation.status == OperationStatus::Running {
+            assert_eq!(operation.result, None);
+            return self.running.push_back(operation.id);
+        }
+        let result = operation.result.as_ref().expect("final operations have a result");
+        assert_eq!(operation.status == OperationStatus::Completed, result.subcode == 0);
+        self.ended.push((operation.id, result.subcode));
+        if operation.kind != OperationKind::CancelMediaProcessing {
+            assert_eq!(self.running.pop_front(), Some(operation.id), "not first in, first out");
+            assert!(
+                self.playing.is_none_or(|(playing, _)| playing != operation.id),
+                "final before its sound has stopped"
+            );
+        }
+    }
+
+    fn see_notification(&mut self, notification: &Notification) {
+        let (state, result) = self.state.as_ref().expect("a state is committed first");
+        match notification {
+            Notification::Incoming => assert_eq!(*state, CallState::Incoming),
+            Notification::Establishing => assert_eq!(*state, CallState::Establishing),
+            Notification::Established | Notification::Media { .. } => {
+                assert_eq!(*state, CallState::Established);
+            }
+            Notification::Terminating => assert_eq!(*state, CallState::Terminating),
+            Notification::Terminated(told) => {
+                assert_eq!(*state, CallState::Terminated);
+                assert_eq!(result.as_ref(), Some(told));
+                self.over = true;
+            }
+            Notification::OperationEnded(operation) => {
+                assert!(operation.status.is_final());
+                assert_eq!(self.committed.get(&operation.id), Some(operation), "not committed");
+                assert!(!self.told.contains(&operation.id), "told twice");
+                self.told.push(operation.id);
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Sans-IO machines of a Graph call: the call, its operations and its media queue.
+//!
+//! # The contract
+//! [`Call`] reads no clock, makes no ids and does no I/O. Its driver obeys:
+//! 1. One [`Input`] by [`Call::handle_input`], then [`Call::poll_output`] until `None`, then the
+//!    next input. [`Call::poll_timeout`] says when to send [`Input::Timeout`].
+//! 2. Outputs are carried out in order; nothing behind a `Commit*` leaves the process before the
+//!    commit is durable. The exception are playouts ([`Output::StartPlayout`] and its kin): their
+//!    own operation is durable since an earlier input, and audio must not wait for a disk.
+//! 3. A command is either refused with a [`Rejection`] and no output, or accepted; never half.
+//! 4. The same inputs give the same outputs.
+//! 5. Late or doubled events of legs, prompts and playouts are absorbed.
+//! 6. Every accepted operation reaches exactly one final status, before the call's `terminated`;
+//!    an infinite loop ends by cancel, failure or hang-up only.
+
+mod call;
+mod command;
+mod ids;
+mod leg;
+mod media_queue;
+mod operation;
+mod playback;
+mod settings;
+mod timer;
+mod tones;
+
+pub use call::{
+    Call, CallState, Direction, Input, Notification, Output, PlayoutEvent, PromptEvent,
+};
+pub use command::{CancelScope, Command, Rejection};
+pub use ids::{AppId, CallId, OperationId, TenantId};
+pub use leg::{LegCommand, LegEvent, RejectReason};
+pub use operation::{
+    CompletionReason, MediaPrompt, Operation, OperationKind, OperationStatus, ResultInfo,
+};
+pub use settings::Settings;
+pub use tones::Tone;

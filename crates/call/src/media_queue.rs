@@ -1,0 +1,243 @@
+//! The FIFO of media operations of one call: playPrompt now, recordResponse later.
+//!
+//! "By default queued to process in order" (Graph, call: cancelMediaProcessing). A second
+//! playPrompt never cuts the first.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    call::{Notification, Output},
+    command::CancelScope,
+    ids::OperationId,
+    operation::{CompletionReason, Operation, OperationKind, OperationStatus, ResultInfo},
+    playback::{Playable, Playback},
+    timer::{Timer, TimerTable},
+};
+
+/// What the call lends the queue while it works.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Instant,
+    pub(crate) start_grace: Duration,
+    pub(crate) timers: &'a mut TimerTable,
+    pub(crate) outputs: &'a mut VecDeque<Output>,
+}
+
+/// The head of the queue plays; the others wait with their prompts being fetched.
+#[derive(Debug, Default)]
+pub(crate) struct MediaQueue {
+    items: VecDeque<Item>,
+    /// The far end receives audio: playouts may start.
+    media_active: bool,
+}
+
+#[derive(Debug)]
+struct Item {
+    operation: Operation,
+    playback: Playback,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Waits for its turn, for its prompts, or for media.
+    Preparing,
+    /// Handed to the playout.
+    Playing,
+}
+
+impl MediaQueue {
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(crate) fn operation(&self, id: OperationId) -> Option<&Operation> {
+        self.items.iter().map(|item| &item.operation).find(|operation| operation.id == id)
+    }
+
+    /// Takes an accepted operation in.
+    pub(crate) fn push(&mut self, operation: Operation, cx: &mut Context<'_>) {
+        let OperationKind::PlayPrompt { prompts, looping } = &operation.kind else {
+            return;
+        };
+        let playback = Playback::new(prompts, *looping);
+        cx.outputs.push_back(Output::CommitOperation(operation.clone()));
+        cx.outputs.push_back(Output::Fetch { operation: operation.id, prompts: prompts.clone() });
+        self.items.push_back(Item { operation, playback, stage: Stage::Preparing });
+        self.advance(cx);
+    }
+
+    /// The far end receives audio, or does no longer.
+    pub(crate) fn set_media(&mut self, active: bool, cx: &mut Context<'_>) {
+        self.media_active = active;
+        self.advance(cx);
+    }
+
+    /// A prompt of a queued operation is ready or has failed.
+    pub(crate) fn prepared(
+        &mut self,
+        id: OperationId,
+        index: usize,
+        outcome: Result<Duration, ResultInfo>,
+        cx: &mut Context<'_>,
+    ) {
+        if let Some(item) = self.items.iter_mut().find(|item| item.operation.id == id) {
+            item.playback.prepared(index, outcome);
+            self.advance(cx);
+        }
+    }
+
+    /// The head has waited long enough for the rest of its prompts.
+    pub(crate) fn start_grace_expired(&mut self, cx: &mut Context<'_>) {
+        if let Some(head) = self.items.front_mut()
+            && matches!(head.stage, Stage::Preparing)
+            && self.media_active
+            && head.playback.can_start_early()
+        {
+            head.start(cx);
+        }
+    }
+
+    /// The playout of an operation sent its last packet. Of a playout that was not told to end
+    /// this cannot be true, and is absorbed: a loop never completes by itself.
+    pub(crate) fn playout_finished(&mut self, id: OperationId, cx: &mut Context<'_>) {
+        let is_done = |head: &mut Item| {
+            head.operation.id == id
+                && matches!(head.stage, Stage::Playing)
+                && head.playback.can_finish()
+        };
+        if let Some(head) = self.items.pop_front_if(is_done) {
+            head.end_as_played(cx);
+            self.advance(cx);
+        }
+    }
+
+    /// The playout of an operation cannot go on; what of it still sounds is stopped.
+    pub(crate) fn playout_failed(&mut self, id: OperationId, cx: &mut Context<'_>) {
+        let is_playing =
+            |head: &mut Item| head.operation.id == id && matches!(head.stage, Stage::Playing);
+        if let Some(head) = self.items.pop_front_if(is_playing) {
+            cx.outputs.push_back(Output::StopPlayout(id));
+            end(head.fail(CompletionReason::Unknown, ResultInfo::play_failed()), cx);
+            self.advance(cx);
+        }
+    }
+
+    /// Graph cancelMediaProcessing.
+    pub(crate) fn cancel(&mut self, scope: CancelScope, cx: &mut Context<'_>) {
+        let count = match scope {
+            CancelScope::All => self.items.len(),
+            CancelScope::Current => self.items.len().min(1),
+        };
+        self.stop_head(cx);
+        for item in self.items.drain(..count) {
+            let operation =
+                item.fail(CompletionReason::MediaOperationCanceled, ResultInfo::cancelled());
+            end(operation, cx);
+        }
+        self.advance(cx);
+    }
+
+    /// The call ends: every operation fails, in order. Graph notifies none of them
+    /// (spec/api.md §3.5); `notify` is our setting for bots that want it.
+    pub(crate) fn hang_up(&mut self, notify: bool, cx: &mut Context<'_>) {
+        self.stop_head(cx);
+        for item in self.items.drain(..) {
+            let operation =
+                item.fail(CompletionReason::MediaOperationCanceled, ResultInfo::cancelled());
+            if notify {
+                end(operation, cx);
+            } else {
+                cx.outputs.push_back(Output::CommitOperation(operation));
+            }
+        }
+    }
+
+    fn stop_head(&mut self, cx: &mut Context<'_>) {
+        cx.timers.stop(Timer::StartGrace);
+        if let Some(head) = self.items.front()
+            && matches!(head.stage, Stage::Playing)
+        {
+            cx.outputs.push_back(Output::StopPlayout(head.operation.id));
+        }
+    }
+
+    /// Starts, extends or ends the head as far as its prompts allow.
+    fn advance(&mut self, cx: &mut Context<'_>) {
+        while let Some(head) = self.items.front_mut() {
+            match head.stage {
+                Stage::Playing => return head.extend(cx),
+                Stage::Preparing if head.playback.is_hopeless() => {
+                    if let Some(head) = self.items.pop_front() {
+                        cx.timers.stop(Timer::StartGrace);
+                        head.end_as_played(cx);
+                    }
+                }
+                Stage::Preparing if !self.media_active => return,
+                Stage::Preparing if head.playback.playable().sealed => return head.start(cx),
+                Stage::Preparing => {
+                    if head.playback.can_start_early() && !cx.timers.is_set(Timer::StartGrace) {
+                        cx.timers.set(Timer::StartGrace, cx.now + cx.start_grace);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Item {
+    fn start(&mut self, cx: &mut Context<'_>) {
+        cx.timers.stop(Timer::StartGrace);
+        self.stage = Stage::Playing;
+        let Playable { ready, sealed } = self.playback.hand_over();
+        cx.outputs.push_back(Output::StartPlayout {
+            operation: self.operation.id,
+            ready,
+            sealed,
+            looping: self.playback.is_looping(),
+        });
+    }
+
+    fn extend(&mut self, cx: &mut Context<'_>) {
+        if self.playback.has_more() {
+            let Playable { ready, sealed } = self.playback.hand_over();
+            cx.outputs.push_back(Output::ExtendPlayout {
+                operation: self.operation.id,
+                ready,
+                sealed,
+            });
+        }
+    }
+
+    /// Ends an operation of which everything playable was played.
+    fn end_as_played(self, cx: &mut Context<'_>) {
+        let operation = match self.playback.failure() {
+            Some(result) => self.fail(CompletionReason::Unknown, result),
+            None => Operation {
+                status: OperationStatus::Completed,
+                completion_reason: Some(CompletionReason::CompletedSuccessfully),
+                result: Some(ResultInfo::completed()),
+                ..self.operation
+            },
+        };
+        end(operation, cx);
+    }
+
+    fn fail(self, reason: CompletionReason, result: ResultInfo) -> Operation {
+        Operation {
+            status: OperationStatus::Failed,
+            completion_reason: Some(reason),
+            result: Some(result),
+            ..self.operation
+        }
+    }
+}
+
+/// Commits a final state and owes the bot its notification, in that order.
+fn end(operation: Operation, cx: &mut Context<'_>) {
+    cx.outputs.push_back(Output::CommitOperation(operation.clone()));
+    cx.outputs.push_back(Output::Notify(Notification::OperationEnded(operation)));
+}

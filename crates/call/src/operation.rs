@@ -1,0 +1,122 @@
+//! `commsOperation` and what becomes of it.
+
+use crate::ids::OperationId;
+
+/// A media operation that a bot asked for and that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// Its Graph id.
+    pub id: OperationId,
+    /// What was asked.
+    pub kind: OperationKind,
+    /// How far it is.
+    pub status: OperationStatus,
+    /// Echoed verbatim; `None` if the bot sent none or null.
+    pub client_context: Option<String>,
+    /// Why it ended; `None` while it runs.
+    pub completion_reason: Option<CompletionReason>,
+    /// How it ended; `None` while it runs.
+    pub result: Option<ResultInfo>,
+}
+
+/// One variant per operation type of Graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperationKind {
+    /// `playPromptOperation`.
+    PlayPrompt {
+        /// 1 to 20 prompts, played back to back.
+        prompts: Vec<MediaPrompt>,
+        /// Repeat the whole list until cancelled.
+        looping: bool,
+    },
+    /// `cancelMediaProcessingOperation`.
+    CancelMediaProcessing,
+}
+
+/// Graph `mediaPrompt` with its `mediaInfo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaPrompt {
+    /// Absolute http or https URI of a WAV file.
+    pub uri: String,
+    /// Cache key within one application; `None` if absent or empty.
+    pub resource_id: Option<String>,
+    /// Times this prompt is played in a row, at least 1 (beta member `mediaPrompt.loop`).
+    pub repeat: u32,
+}
+
+/// Graph `operationStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationStatus {
+    /// Accepted; queued or playing. A notification will follow.
+    Running,
+    /// Ended well.
+    Completed,
+    /// Ended otherwise; `result` says why.
+    Failed,
+}
+
+impl OperationStatus {
+    /// Whether nothing more will happen to the operation.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+}
+
+/// Graph `playPromptCompletionReason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompletionReason {
+    /// It failed; `ResultInfo` has the details.
+    Unknown,
+    /// Played to the last sample.
+    CompletedSuccessfully,
+    /// Cut by cancelMediaProcessing, or by the end of the call.
+    MediaOperationCanceled,
+}
+
+/// Graph `resultInfo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultInfo {
+    /// HTTP-like class of the outcome, 200–699.
+    pub code: u32,
+    /// The calling service's own number; 0 for plain success.
+    pub subcode: u32,
+    /// For people; states the cause.
+    pub message: String,
+}
+
+impl ResultInfo {
+    /// A result with the given numbers and text.
+    pub fn new(code: u32, subcode: u32, message: impl Into<String>) -> Self {
+        Self { code, subcode, message: message.into() }
+    }
+
+    /// A call-level result: Graph ends those texts with the numbers (`DiagCode`).
+    pub fn of_call(code: u32, subcode: u32, text: &str) -> Self {
+        Self::new(code, subcode, format!("{text} DiagCode: {code}#{subcode}.@"))
+    }
+
+    /// An operation that did what it was asked.
+    pub fn completed() -> Self {
+        Self::new(200, 0, "Action completed successfully.")
+    }
+
+    /// An operation cut short by cancelMediaProcessing or by the end of its call.
+    pub fn cancelled() -> Self {
+        Self::new(400, 8508, "Action failed, the operation was cancelled.")
+    }
+
+    /// A prompt that could not be fetched; `cause` names the status, host or limit.
+    pub fn download_failed(cause: &str) -> Self {
+        Self::new(400, 8536, format!("Action failed, file could not be downloaded. {cause}"))
+    }
+
+    /// Good prompts that the playout engine could not send.
+    pub fn play_failed() -> Self {
+        Self::new(500, 8511, "Action failed, the prompt could not be played.")
+    }
+
+    /// A prompt that is not audio we can play; `cause` names what was found instead.
+    pub fn format_invalid(cause: &str) -> Self {
+        Self::new(400, 8535, format!("Action failed, file format is invalid. {cause}"))
+    }
+}
