@@ -1,0 +1,242 @@
+//! The receiving half of a stream: sorts audio, key presses and reports, and counts.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+    time::Duration,
+};
+
+use super::{
+    Now, Remote, StreamEvent, TappedPacket,
+    mailbox::Mailbox,
+    path::Path,
+    sender::Channel,
+    stats::{ShardCounters, StreamCounters},
+};
+use crate::{
+    codec::Codec,
+    dtmf::KeyPresses,
+    rtcp::{self, ntp, ntp_middle},
+    rtp::{Packet, Reception},
+};
+
+/// What a stream knows of its far end.
+pub(super) struct Incoming {
+    codec: Codec,
+    payload_type: u8,
+    telephone_event: Option<u8>,
+    rtp: Path,
+    /// `None` if RTCP shares the RTP port.
+    rtcp: Option<Path>,
+    reception: Option<Reception>,
+    presses: KeyPresses,
+    receiving: bool,
+    tap: Option<SyncSender<TappedPacket>>,
+    /// The far end's last sender report: its middle NTP bits, and when it came.
+    last_sender_report: Option<(u32, Now)>,
+    counters: Arc<StreamCounters>,
+}
+
+impl Incoming {
+    pub(super) fn new(
+        codec: Codec,
+        payload_type: u8,
+        telephone_event: Option<u8>,
+        remote: Remote,
+        tap: Option<SyncSender<TappedPacket>>,
+        counters: Arc<StreamCounters>,
+    ) -> Self {
+        Self {
+            codec,
+            payload_type,
+            telephone_event,
+            rtp: Path::new(remote.rtp),
+            rtcp: remote.rtcp.map(Path::new),
+            reception: None,
+            presses: KeyPresses::default(),
+            receiving: false,
+            tap,
+            last_sender_report: None,
+            counters,
+        }
+    }
+
+    pub(super) fn set_remote(&mut self, remote: Remote) {
+        self.rtp.signal(remote.rtp);
+        match (&mut self.rtcp, remote.rtcp) {
+            (Some(path), Some(address)) => path.signal(address),
+            (path, address) => *path = address.map(Path::new),
+        }
+    }
+
+    /// Where RTP goes.
+    pub(super) fn rtp_target(&self) -> Option<SocketAddr> {
+        self.rtp.target()
+    }
+
+    /// Where RTCP goes, and by which socket.
+    pub(super) fn rtcp_target(&self) -> Option<(SocketAddr, Channel)> {
+        match &self.rtcp {
+            Some(path) => Some((path.target()?, Channel::Rtcp)),
+            None => Some((self.rtp.target()?, Channel::Rtp)),
+        }
+    }
+
+    pub(super) fn reception(&mut self) -> Option<&mut Reception> {
+        self.reception.as_mut()
+    }
+
+    /// The fields LSR and DLSR of our next report (RFC 3550 §6.4.1).
+    pub(super) fn last_sender_report(&self, now: Now) -> (u32, u32) {
+        self.last_sender_report.map_or((0, 0), |(middle, at)| {
+            let since = now.at.saturating_duration_since(at.at);
+            (middle, u32::try_from(crate::rtp::units(since, 1 << 16)).unwrap_or(u32::MAX))
+        })
+    }
+
+    /// Takes an RTP datagram.
+    pub(super) fn rtp(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        datagram: &[u8],
+        mailbox: &mut Mailbox,
+        shard: &ShardCounters,
+    ) {
+        let counters = &self.counters.counts;
+        if !self.rtp.accepts(from) {
+            return counters.foreign_packets.add(1);
+        }
+        let Ok(packet) = Packet::parse(datagram) else { return counters.malformed_packets.add(1) };
+        let header = packet.header;
+        let is_event = self.telephone_event == Some(header.payload_type);
+        let codec = self.codec_of(header.payload_type);
+        if !is_event && codec.is_none() {
+            counters.unknown_payloads.add(1);
+            // Comfort noise and the like are numbered with the rest: not counting them is loss.
+            if let Some(reception) = &mut self.reception
+                && reception.ssrc() == header.ssrc
+            {
+                reception.packet(header.sequence, None, now.at);
+            }
+            return;
+        }
+        self.rtp.confirm(from);
+        counters.packets_received.add(1);
+        shard.packets_received.add(1);
+        self.count(packet, is_event, now);
+        if !self.receiving {
+            self.receiving = true;
+            mailbox.post(StreamEvent::Receiving, now.at);
+        }
+        if is_event {
+            let counts = &self.counters.counts;
+            self.presses.packet(header.marker, header.timestamp, packet.payload, |code| {
+                if !mailbox.post(StreamEvent::Tone(code), now.at) {
+                    counts.tones_dropped.add(1);
+                }
+            });
+        } else if let Some(codec) = codec {
+            self.tap(packet, codec, now);
+        }
+    }
+
+    fn codec_of(&self, payload_type: u8) -> Option<Codec> {
+        if payload_type == self.payload_type {
+            return Some(self.codec);
+        }
+        // The far end may send any codec of the answer, and static numbers are unmistakable.
+        Codec::ALL.into_iter().find(|codec| codec.payload_type() == payload_type)
+    }
+
+    fn count(&mut self, packet: Packet<'_>, is_event: bool, now: Now) {
+        let header = packet.header;
+        let rate = self.codec.rate();
+        let reception = match &mut self.reception {
+            Some(reception) if reception.ssrc() == header.ssrc => reception,
+            // Another source, as after a transfer at the far end.
+            other => {
+                self.presses = KeyPresses::default();
+                self.last_sender_report = None;
+                other.insert(Reception::new(header.ssrc, rate, header.sequence, now.at))
+            }
+        };
+        reception.packet(header.sequence, (!is_event).then_some(header.timestamp), now.at);
+        self.counters.reception(reception.lost(), reception.jitter());
+    }
+
+    fn tap(&mut self, packet: Packet<'_>, codec: Codec, now: Now) {
+        let Some(tap) = &self.tap else { return };
+        let tapped = TappedPacket {
+            at: now.at,
+            sequence: packet.header.sequence,
+            timestamp: packet.header.timestamp,
+            codec,
+            payload: packet.payload.to_vec(),
+        };
+        match tap.try_send(tapped) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.counters.counts.tap_dropped.add(1),
+            Err(TrySendError::Disconnected(_)) => self.tap = None,
+        }
+    }
+
+    /// Takes an RTCP datagram; calls `acknowledge` with the extended highest sequence number of
+    /// each report block about `our_ssrc`. A BYE of the far end ends nothing: signalling does.
+    pub(super) fn rtcp(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        channel: Channel,
+        datagram: &[u8],
+        our_ssrc: u32,
+        mut acknowledge: impl FnMut(u32),
+    ) {
+        let counters = &self.counters.counts;
+        let own_path = match channel {
+            Channel::Rtcp => self.rtcp.as_mut(),
+            Channel::Rtp => None,
+        };
+        let accepted = own_path.as_ref().map_or(&self.rtp, |path| path).accepts(from);
+        if !accepted {
+            return counters.foreign_packets.add(1);
+        }
+        let Ok(items) = rtcp::parse(datagram) else { return counters.malformed_packets.add(1) };
+        if let Some(path) = own_path {
+            path.confirm(from);
+        }
+        counters.reports_received.add(1);
+        for item in items {
+            match item {
+                rtcp::Item::SenderReport { ssrc, ntp } => {
+                    let known = self.reception.as_ref().map(Reception::ssrc);
+                    if known.is_none_or(|known| known == ssrc) {
+                        self.last_sender_report = Some((ntp_middle(ntp), now));
+                    }
+                }
+                rtcp::Item::Block(block) if block.ssrc == our_ssrc => {
+                    acknowledge(block.highest_sequence);
+                    self.note_remote(now, &block);
+                }
+                rtcp::Item::Block(_) | rtcp::Item::Bye { .. } => {}
+            }
+        }
+    }
+
+    fn note_remote(&self, now: Now, block: &rtcp::ReportBlock) {
+        let jitter = u64::from(block.jitter) * 1_000_000_000 / u64::from(self.codec.rate());
+        self.counters.remote_report(i64::from(block.cumulative_lost), Duration::from_nanos(jitter));
+        if block.last_sender_report != 0 {
+            // RFC 3550 §6.4.1, figure 2; in units of 1/65536 s.
+            let round_trip = ntp_middle(ntp(now.wall))
+                .wrapping_sub(block.last_sender_report)
+                .wrapping_sub(block.delay_since_sender_report);
+            // Negative after rounding or a step of the clock.
+            let round_trip = u64::from(if round_trip > u32::MAX / 2 { 0 } else { round_trip });
+            self.counters.round_trip(Duration::from_nanos((round_trip * 1_000_000_000) >> 16));
+        }
+    }
+}

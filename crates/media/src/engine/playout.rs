@@ -1,0 +1,178 @@
+//! A playout: a cursor over shared, already encoded prompts.
+
+use std::sync::Arc;
+
+use super::{PlayoutId, PlayoutProgress, Segment, progress::Block};
+
+/// Samples, and for the present codecs bytes, in a packet: 20 ms at 8 kHz.
+pub(super) const PACKET_SAMPLES: usize = 160;
+
+/// A list of segments and how far it is played.
+pub(super) struct Playout {
+    pub(super) id: PlayoutId,
+    pub(super) progress: Arc<PlayoutProgress>,
+    pieces: Vec<Piece>,
+    sealed: bool,
+    looping: bool,
+    cursor: Cursor,
+    /// Samples before the cursor, over repeats and loops.
+    position: u64,
+    /// Samples from the cursor to the end of the list (of this round, if it loops).
+    remaining: u64,
+    /// Whether any piece has a sample; else a loop would never get anywhere.
+    has_samples: bool,
+}
+
+struct Piece {
+    bytes: Arc<[u8]>,
+    repeat: u32,
+    block: Arc<Block>,
+    /// Which of the block's counters.
+    index: usize,
+}
+
+/// A place between two samples of a playout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cursor {
+    piece: usize,
+    round: u32,
+    offset: usize,
+}
+
+/// What a filled packet contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Filled {
+    /// Where its first sample is.
+    pub(super) from: Cursor,
+    /// Samples of the playout before it.
+    pub(super) position: u64,
+    /// Samples of the playout in it; the rest is padding.
+    pub(super) samples: usize,
+    /// Whether nothing of the playout is left.
+    pub(super) last: bool,
+}
+
+impl Playout {
+    pub(super) fn new(
+        id: PlayoutId,
+        progress: Arc<PlayoutProgress>,
+        sealed: bool,
+        looping: bool,
+    ) -> Self {
+        Self {
+            id,
+            progress,
+            pieces: Vec::new(),
+            sealed,
+            looping,
+            cursor: Cursor::default(),
+            position: 0,
+            remaining: 0,
+            has_samples: false,
+        }
+    }
+
+    /// Appends segments with their counters.
+    pub(super) fn append(&mut self, segments: Vec<Segment>, block: &Arc<Block>) {
+        for (index, segment) in segments.into_iter().enumerate() {
+            let repeat = segment.repeat.max(1);
+            let bytes = Arc::clone(&segment.prompt.bytes);
+            self.remaining += bytes.len() as u64 * u64::from(repeat);
+            self.has_samples |= !bytes.is_empty();
+            self.pieces.push(Piece { bytes, repeat, block: Arc::clone(block), index });
+        }
+    }
+
+    /// Nothing more will be appended.
+    pub(super) fn seal(&mut self) {
+        self.sealed = true;
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// Whether a packet can be filled now. An unsealed playout gives only full packets, so that
+    /// what is appended later joins without padding.
+    pub(super) fn has_packet(&self) -> bool {
+        self.remaining >= PACKET_SAMPLES as u64
+            || self.sealed && (self.remaining > 0 || self.starts_over())
+    }
+
+    /// Whether it has come to its end.
+    pub(super) fn is_finished(&self) -> bool {
+        self.sealed && self.remaining == 0 && !self.starts_over()
+    }
+
+    fn starts_over(&self) -> bool {
+        self.looping && self.sealed && self.has_samples
+    }
+
+    /// Copies the next samples to a packet's payload, pads them with `silence` at the end of the
+    /// playout, and moves on.
+    pub(super) fn fill(&mut self, payload: &mut [u8; PACKET_SAMPLES], silence: u8) -> Filled {
+        let (from, position) = (self.cursor, self.position);
+        let mut filled = 0;
+        while filled < PACKET_SAMPLES {
+            if self.remaining == 0 {
+                if !self.starts_over() {
+                    break;
+                }
+                self.cursor = Cursor::default();
+                self.remaining = self.round_length();
+            }
+            let (piece, step) = self.step(self.cursor, PACKET_SAMPLES - filled);
+            let offset = self.cursor.offset;
+            let source = &self.pieces[piece].bytes[offset..offset + step.samples];
+            payload[filled..filled + step.samples].copy_from_slice(source);
+            filled += step.samples;
+            self.cursor = step.to;
+            self.remaining -= step.samples as u64;
+        }
+        payload[filled..].fill(silence);
+        self.position += filled as u64;
+        Filled { from, position, samples: filled, last: self.is_finished() }
+    }
+
+    /// Counts the samples of a packet that left at `wall`, nanoseconds since 1970.
+    pub(super) fn credit(&self, packet: Filled, wall: u64) {
+        let (mut cursor, mut left) = (packet.from, packet.samples);
+        while left > 0 {
+            if cursor.piece == self.pieces.len() {
+                cursor = Cursor::default();
+            }
+            let (piece, step) = self.step(cursor, left);
+            if step.samples > 0 {
+                let piece = &self.pieces[piece];
+                piece.block.segments[piece.index].sent(step.samples as u64, wall);
+            }
+            left -= step.samples;
+            cursor = step.to;
+        }
+    }
+
+    /// Samples of one time through the list.
+    fn round_length(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.bytes.len() as u64 * u64::from(piece.repeat)).sum()
+    }
+
+    /// At most `samples` samples from `cursor`, all of the same round of the same piece. There
+    /// must be a piece at the cursor.
+    fn step(&self, cursor: Cursor, samples: usize) -> (usize, Step) {
+        let piece = &self.pieces[cursor.piece];
+        let available = piece.bytes.len() - cursor.offset;
+        let to = if samples < available {
+            Cursor { offset: cursor.offset + samples, ..cursor }
+        } else if cursor.round + 1 < piece.repeat && !piece.bytes.is_empty() {
+            Cursor { round: cursor.round + 1, offset: 0, ..cursor }
+        } else {
+            Cursor { piece: cursor.piece + 1, round: 0, offset: 0 }
+        };
+        (cursor.piece, Step { samples: samples.min(available), to })
+    }
+}
+
+struct Step {
+    samples: usize,
+    to: Cursor,
+}

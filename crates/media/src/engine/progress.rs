@@ -1,0 +1,172 @@
+//! How far a playout is: written by the engine thread, read by anyone, without locks.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::Segment;
+
+/// How far a playout is, kept up to date by the engine and readable at any time, also after the
+/// stream is gone.
+pub struct PlayoutProgress {
+    /// How much of the playout, counted in samples from its start over repeats and loops, the far
+    /// end's reports cover; [`NONE`] if no report came.
+    acknowledged: AtomicU64,
+    first: Arc<Block>,
+}
+
+/// Snapshot of one segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentProgress {
+    /// Samples handed to the kernel, without padding, over all repeats and loops.
+    pub samples_sent: u64,
+    /// Of those, samples that the far end's RTCP receiver reports cover; `None` if none came.
+    /// A report covers everything up to the highest sequence number it names.
+    pub samples_acknowledged: Option<u64>,
+    /// When its first packet left.
+    pub first_packet: Option<SystemTime>,
+    /// When its last packet so far left.
+    pub last_packet: Option<SystemTime>,
+}
+
+/// No value yet.
+const NONE: u64 = u64::MAX;
+
+/// The counters of the segments of one `play` or `extend`; a list that only grows.
+pub(super) struct Block {
+    pub(super) segments: Box<[Counters]>,
+    next: OnceLock<Arc<Self>>,
+}
+
+/// The counters of one segment. Written by one engine thread.
+pub(super) struct Counters {
+    /// Samples of all repeats.
+    length: u64,
+    sent: AtomicU64,
+    /// Nanoseconds since 1970, or [`NONE`].
+    first_packet: AtomicU64,
+    last_packet: AtomicU64,
+}
+
+impl PlayoutProgress {
+    pub(super) fn new(first: Arc<Block>) -> Self {
+        Self { acknowledged: AtomicU64::new(NONE), first }
+    }
+
+    /// One entry per segment that was given to `play` and `extend`, in order.
+    pub fn segments(&self) -> Vec<SegmentProgress> {
+        // Before the sent counters, so that they cannot be behind it.
+        let acknowledged = match self.acknowledged.load(Ordering::Acquire) {
+            NONE => None,
+            position => Some(position),
+        };
+        let counters: Vec<&Counters> =
+            self.blocks().flat_map(|block| block.segments.iter()).collect();
+        let total = counters.iter().map(|counters| counters.length).sum();
+        let mut start = 0;
+        counters
+            .into_iter()
+            .map(|counters| {
+                let covered =
+                    acknowledged.map(|position| covered(position, start, counters.length, total));
+                start += counters.length;
+                counters.snapshot(covered)
+            })
+            .collect()
+    }
+
+    /// Raises what is acknowledged to `position`; never lowers it.
+    pub(super) fn acknowledge(&self, position: u64) {
+        let current = self.acknowledged.load(Ordering::Relaxed);
+        if current == NONE || current < position {
+            self.acknowledged.store(position, Ordering::Release);
+        }
+    }
+
+    /// Appends the counters of an `extend`. Called by one owner at a time.
+    pub(super) fn append(&self, block: Arc<Block>) {
+        let last = self.blocks().last().expect("there is a first block");
+        let appended = last.next.set(block);
+        debug_assert!(appended.is_ok(), "only one owner appends");
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
+        std::iter::successors(Some(&self.first), |block| block.next.get())
+    }
+}
+
+/// How much of a segment a playout has passed at `position`: its whole length in each complete
+/// round of `total` samples, and its share of the round that is under way.
+fn covered(position: u64, start: u64, length: u64, total: u64) -> u64 {
+    let (rounds, rest) = match (position.checked_div(total), position.checked_rem(total)) {
+        (Some(rounds), Some(rest)) => (rounds, rest),
+        _ => (0, 0),
+    };
+    rounds * length + rest.saturating_sub(start).min(length)
+}
+
+impl Block {
+    pub(super) fn new(segments: &[Segment]) -> Arc<Self> {
+        let counters = segments.iter().map(|segment| Counters {
+            length: segment.prompt.bytes.len() as u64 * u64::from(segment.repeat.max(1)),
+            sent: AtomicU64::new(0),
+            first_packet: AtomicU64::new(NONE),
+            last_packet: AtomicU64::new(NONE),
+        });
+        Arc::new(Self { segments: counters.collect(), next: OnceLock::new() })
+    }
+}
+
+impl Counters {
+    /// Counts samples that a packet carried out at `wall`, nanoseconds since 1970.
+    pub(super) fn sent(&self, samples: u64, wall: u64) {
+        if self.first_packet.load(Ordering::Relaxed) == NONE {
+            self.first_packet.store(wall, Ordering::Relaxed);
+        }
+        self.last_packet.store(wall, Ordering::Relaxed);
+        // One writer: no read-modify-write is needed.
+        self.sent.store(self.sent.load(Ordering::Relaxed) + samples, Ordering::Release);
+    }
+
+    fn snapshot(&self, covered: Option<u64>) -> SegmentProgress {
+        let samples_sent = self.sent.load(Ordering::Acquire);
+        let wall = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
+            NONE => None,
+            nanoseconds => Some(UNIX_EPOCH + Duration::from_nanos(nanoseconds)),
+        };
+        SegmentProgress {
+            samples_sent,
+            samples_acknowledged: covered.map(|covered| covered.min(samples_sent)),
+            first_packet: wall(&self.first_packet),
+            last_packet: wall(&self.last_packet),
+        }
+    }
+}
+
+impl fmt::Debug for PlayoutProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.segments()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_shared_out_over_segments_and_rounds() {
+        // Two segments of 100 and 50 samples, two and a bit rounds.
+        assert_eq!(covered(0, 0, 100, 150), 0);
+        assert_eq!(covered(100, 0, 100, 150), 100);
+        assert_eq!(covered(100, 100, 50, 150), 0);
+        assert_eq!(covered(150, 100, 50, 150), 50);
+        assert_eq!(covered(300 + 120, 0, 100, 150), 300);
+        assert_eq!(covered(300 + 120, 100, 50, 150), 120);
+        assert_eq!(covered(0, 0, 0, 0), 0);
+    }
+}

@@ -1,0 +1,149 @@
+//! How packets leave: a batch of datagrams is laid down, then handed to the kernel at once.
+//!
+//! [`PacketSender`] is the seam for other ways to cross into the kernel (`sendmmsg` where calls
+//! share a socket, io_uring batches); tests record packets instead.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+
+use super::playout::Filled;
+use crate::rtcp::MAX_COMPOUND_LEN;
+
+/// Datagrams that are handed over together.
+const BATCH: usize = 64;
+
+/// Which of a stream's sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Channel {
+    /// RTP, and RTCP if multiplexed.
+    Rtp,
+    /// RTCP on its own port.
+    Rtcp,
+}
+
+/// What a datagram is, for the books that are kept once it has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Audio of the playout.
+    Audio {
+        /// Its samples.
+        filled: Filled,
+        /// Its sequence number with wraps counted.
+        index: u64,
+    },
+    /// A telephone-event.
+    Event,
+    /// An RTCP compound.
+    Report,
+}
+
+/// One datagram.
+#[derive(Clone, Debug)]
+pub(super) struct Datagram {
+    /// The stream's slot.
+    pub(super) slot: usize,
+    pub(super) channel: Channel,
+    pub(super) to: SocketAddr,
+    pub(super) content: Content,
+    /// Whether the kernel took it; set by the sender.
+    pub(super) sent: bool,
+    pub(super) len: usize,
+    pub(super) bytes: [u8; MAX_COMPOUND_LEN],
+}
+
+impl Datagram {
+    pub(super) fn payload(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Takes batches of datagrams.
+pub(super) trait PacketSender {
+    /// Hands every datagram to the kernel, in order, and sets `sent`.
+    fn send(&mut self, batch: &mut [Datagram]);
+}
+
+/// Datagrams in preallocated places.
+pub(super) struct Batch {
+    datagrams: Box<[Datagram]>,
+    used: usize,
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        let empty = Datagram {
+            slot: 0,
+            channel: Channel::Rtp,
+            to: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            content: Content::Event,
+            sent: false,
+            len: 0,
+            bytes: [0; MAX_COMPOUND_LEN],
+        };
+        Self { datagrams: vec![empty; BATCH].into(), used: 0 }
+    }
+
+    pub(super) fn has_room(&self, datagrams: usize) -> bool {
+        self.used + datagrams <= self.datagrams.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// The next free place. The batch must not be full.
+    pub(super) fn push(&mut self) -> &mut Datagram {
+        let datagram = &mut self.datagrams[self.used];
+        self.used += 1;
+        datagram.sent = false;
+        datagram
+    }
+
+    /// The datagrams laid down so far; empties the batch.
+    pub(super) fn take(&mut self) -> &mut [Datagram] {
+        &mut self.datagrams[..std::mem::take(&mut self.used)]
+    }
+}
+
+/// Sends each datagram with one `sendto` on its stream's own socket.
+#[derive(Debug, Default)]
+pub(super) struct SocketSender {
+    sockets: Vec<Option<Sockets>>,
+}
+
+/// The sockets of a stream.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) rtp: UdpSocket,
+    pub(super) rtcp: Option<UdpSocket>,
+}
+
+impl SocketSender {
+    pub(super) fn insert(&mut self, slot: usize, sockets: Sockets) {
+        if self.sockets.len() <= slot {
+            self.sockets.resize_with(slot + 1, || None);
+        }
+        self.sockets[slot] = Some(sockets);
+    }
+
+    pub(super) fn remove(&mut self, slot: usize) -> Option<Sockets> {
+        self.sockets.get_mut(slot)?.take()
+    }
+
+    pub(super) fn get(&self, slot: usize) -> Option<&Sockets> {
+        self.sockets.get(slot)?.as_ref()
+    }
+}
+
+impl PacketSender for SocketSender {
+    fn send(&mut self, batch: &mut [Datagram]) {
+        for datagram in batch {
+            let Some(sockets) = self.get(datagram.slot) else { continue };
+            let socket = match datagram.channel {
+                Channel::Rtp => &sockets.rtp,
+                Channel::Rtcp => sockets.rtcp.as_ref().unwrap_or(&sockets.rtp),
+            };
+            let result = socket.send_to(datagram.payload(), datagram.to);
+            datagram.sent = result.is_ok_and(|written| written == datagram.payload().len());
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! One stream: what it has to send, when, and the books of what has left.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, TappedPacket,
+    incoming::Incoming,
+    ledger::Ledger,
+    mailbox::Mailbox,
+    playout::{PACKET_SAMPLES, Playout},
+    progress::Block,
+    reports::Reports,
+    send_clock::{PACKET, SendClock},
+    sender::{Batch, Channel, Content, Datagram},
+    stats::{ShardCounters, StreamCounters},
+};
+use crate::{
+    codec::Codec,
+    dtmf::{EVENT_LEN, ToneQueue},
+    rtp::{self, HEADER_LEN, Header},
+};
+
+/// Packets that may leave together after a late tick; more would overrun jitter buffers.
+const MAX_BURST: usize = 3;
+
+/// The most datagrams one tick of a stream lays down: a burst and a report.
+pub(super) const MAX_PER_TICK: usize = MAX_BURST + 1;
+
+/// Deadlines this close are served with those that are due, so that many streams cost few wakes.
+pub(super) const EARLY: Duration = Duration::from_micros(500);
+
+/// Everything a stream needs but its sockets.
+pub(super) struct StreamSetup {
+    pub(super) remote: Remote,
+    pub(super) codec: Codec,
+    pub(super) payload_type: u8,
+    pub(super) telephone_event: Option<u8>,
+    pub(super) ssrc: u32,
+    pub(super) first_sequence: u16,
+    pub(super) first_timestamp: u32,
+    pub(super) cname: String,
+    pub(super) rtcp_interval: Duration,
+    pub(super) events: mpsc::Sender<StreamEvent>,
+    pub(super) tap: Option<std::sync::mpsc::SyncSender<TappedPacket>>,
+    pub(super) counters: Arc<StreamCounters>,
+    /// Set by an owner who goes while the command queue is full.
+    pub(super) abandoned: Arc<AtomicBool>,
+}
+
+/// What an owner asks of its stream.
+pub(super) enum StreamCommand {
+    Play(Box<NewPlayout>),
+    Extend {
+        id: PlayoutId,
+        segments: Vec<Segment>,
+        block: Arc<Block>,
+        sealed: bool,
+    },
+    /// `done` is told whether the playout was cut, once nothing of it can be sent any more.
+    Stop {
+        id: PlayoutId,
+        done: Option<oneshot::Sender<bool>>,
+    },
+    Tones {
+        codes: Vec<u8>,
+        duration: Duration,
+        gap: Duration,
+    },
+    SetRemote {
+        remote: Remote,
+        sending: bool,
+    },
+}
+
+pub(super) struct NewPlayout {
+    pub(super) id: PlayoutId,
+    pub(super) segments: Vec<Segment>,
+    pub(super) block: Arc<Block>,
+    pub(super) progress: Arc<PlayoutProgress>,
+    pub(super) sealed: bool,
+    pub(super) looping: bool,
+}
+
+pub(super) struct Stream {
+    codec: Codec,
+    payload_type: u8,
+    telephone_event: Option<u8>,
+    sending: bool,
+    playout: Option<Playout>,
+    tones: ToneQueue,
+    clock: SendClock,
+    /// When the next packet is due; `None` while there is nothing to send.
+    due: Option<Instant>,
+    ledger: Ledger,
+    incoming: Incoming,
+    reports: Reports,
+    mailbox: Mailbox,
+    counters: Arc<StreamCounters>,
+    pub(super) abandoned: Arc<AtomicBool>,
+}
+
+impl Stream {
+    pub(super) fn new(setup: StreamSetup, now: Now) -> Self {
+        let seed = u64::from(setup.ssrc) << 32
+            ^ u64::from(setup.first_timestamp) << 16
+            ^ u64::from(setup.first_sequence);
+        Self {
+            codec: setup.codec,
+            payload_type: setup.payload_type,
+            telephone_event: setup.telephone_event,
+            sending: true,
+            playout: None,
+            tones: ToneQueue::default(),
+            clock: SendClock::new(
+                setup.ssrc,
+                setup.codec.rate(),
+                setup.first_sequence,
+                setup.first_timestamp,
+            ),
+            due: None,
+            ledger: Ledger::new(),
+            incoming: Incoming::new(
+                setup.codec,
+                setup.payload_type,
+                setup.telephone_event,
+                setup.remote,
+                setup.tap,
+                Arc::clone(&setup.counters),
+            ),
+            reports: Reports::new(setup.cname, setup.rtcp_interval, seed, now.at),
+            mailbox: Mailbox::new(setup.events),
+            counters: setup.counters,
+            abandoned: setup.abandoned,
+        }
+    }
+
+    /// When [`Self::tick`] should be called.
+    pub(super) fn deadline(&self) -> Instant {
+        let reports = self.reports.next();
+        [self.due, self.mailbox.retry_at()].into_iter().flatten().fold(reports, Instant::min)
+    }
+
+    /// Takes a command. Packets that it makes due leave with the next tick.
+    pub(super) fn handle(&mut self, now: Now, command: StreamCommand) {
+        match command {
+            StreamCommand::Play(new) => self.play(now, *new),
+            StreamCommand::Extend { id, segments, block, sealed } => {
+                if let Some(playout) = &mut self.playout
+                    && playout.id == id
+                    && !playout.is_sealed()
+                {
+                    playout.append(segments, &block);
+                    if sealed {
+                        playout.seal();
+                    }
+                    self.finish_if_over(now);
+                }
+            }
+            StreamCommand::Stop { id, done } => {
+                let cut = self.playout.take_if(|playout| playout.id == id);
+                if cut.is_some() {
+                    self.mailbox.post(StreamEvent::Stopped(id), now.at);
+                }
+                if let Some(done) = done {
+                    // Nobody may be waiting any more.
+                    let _ = done.send(cut.is_some());
+                }
+            }
+            StreamCommand::Tones { codes, duration, gap } => self.queue_tones(codes, duration, gap),
+            StreamCommand::SetRemote { remote, sending } => {
+                self.incoming.set_remote(remote);
+                self.sending = sending;
+            }
+        }
+        self.reschedule(now);
+    }
+
+    fn play(&mut self, now: Now, new: NewPlayout) {
+        if let Some(cut) = self.playout.take() {
+            self.mailbox.post(StreamEvent::Stopped(cut.id), now.at);
+        }
+        let mut playout = Playout::new(new.id, new.progress, new.sealed, new.looping);
+        playout.append(new.segments, &new.block);
+        self.playout = Some(playout);
+        self.finish_if_over(now);
+    }
+
+    /// Ends a playout of which nothing is left, or never was anything.
+    fn finish_if_over(&mut self, now: Now) {
+        if let Some(over) = self.playout.take_if(|playout| playout.is_finished()) {
+            self.mailbox.post(StreamEvent::Finished(over.id), now.at);
+        }
+    }
+
+    fn queue_tones(&mut self, codes: Vec<u8>, duration: Duration, gap: Duration) {
+        let rate = self.codec.rate();
+        let duration = u16::try_from(rtp::units(duration, rate)).unwrap_or(u16::MAX);
+        let gap = u32::try_from(rtp::units(gap, rate)).unwrap_or(u32::MAX);
+        for code in codes {
+            if self.telephone_event.is_none() || !self.tones.push(code, duration, gap) {
+                self.counters.counts.tones_refused.add(1);
+            }
+        }
+    }
+
+    fn wants_to_send(&self) -> bool {
+        self.sending
+            && (!self.tones.is_empty() || self.playout.as_ref().is_some_and(Playout::has_packet))
+            && self.incoming.rtp_target().is_some()
+    }
+
+    fn reschedule(&mut self, now: Now) {
+        if !self.wants_to_send() {
+            self.due = None;
+        } else if self.due.is_none() {
+            // At once, unless the packet before still plays at the far end.
+            self.due = Some(self.clock.free_at().map_or(now.at, |free_at| free_at.max(now.at)));
+        }
+    }
+
+    /// Lays down what is due, at most [`MAX_PER_TICK`] datagrams.
+    pub(super) fn tick(&mut self, now: Now, slot: usize, batch: &mut Batch, shard: &ShardCounters) {
+        let horizon = now.at + EARLY;
+        for burst in 0.. {
+            let Some(due) = self.due.filter(|due| *due <= horizon) else { break };
+            let Some(to) = self.incoming.rtp_target() else { break };
+            if burst == MAX_BURST {
+                // Behind by more than a burst may make up for: everything moves back.
+                self.counters.counts.slips.add(1);
+                let next = now.at + PACKET;
+                self.clock.slip(next);
+                self.due = Some(next);
+                break;
+            }
+            let lateness = now.at.saturating_duration_since(due);
+            self.counters.lateness(lateness);
+            shard.lateness(lateness);
+            let datagram = batch.push();
+            datagram.slot = slot;
+            datagram.channel = Channel::Rtp;
+            datagram.to = to;
+            self.lay_down(due, datagram);
+            self.due = self.clock.free_at().filter(|_| self.wants_to_send());
+        }
+        if self.reports.next() <= horizon {
+            self.report(now, slot, batch, false);
+            self.reports.schedule(now.at);
+        }
+        if self.mailbox.retry_at().is_some_and(|retry_at| retry_at <= horizon) {
+            self.mailbox.deliver(now.at);
+        }
+    }
+
+    /// Lays the next RTP packet down. Tones go before audio: RFC 4733 leaves it to the sender to
+    /// block audio during events, and a playout that waits for them loses nothing.
+    fn lay_down(&mut self, due: Instant, datagram: &mut Datagram) {
+        if let Some(payload_type) = self.telephone_event
+            && let Some(event) = self.tones.next_packet()
+        {
+            let wait = span(event.wait, self.codec.rate());
+            let (header, _) = self.clock.event(payload_type, due, event.first, wait);
+            datagram.content = Content::Event;
+            datagram.len = HEADER_LEN + EVENT_LEN;
+            write_header(&mut datagram.bytes, header);
+            datagram.bytes[HEADER_LEN..][..EVENT_LEN].copy_from_slice(&event.payload);
+            return;
+        }
+        let (header, index) = self.clock.audio(self.payload_type, due);
+        let payload: &mut [u8; PACKET_SAMPLES] = (&mut datagram.bytes
+            [HEADER_LEN..HEADER_LEN + PACKET_SAMPLES])
+            .try_into()
+            .expect("the range has this length");
+        let playout = self.playout.as_mut().expect("due only with a tone or a playout");
+        let filled = playout.fill(payload, self.codec.silence());
+        datagram.content = Content::Audio { filled, index };
+        datagram.len = HEADER_LEN + PACKET_SAMPLES;
+        write_header(&mut datagram.bytes, header);
+    }
+
+    /// Lays a report down, with `bye` the last one.
+    pub(super) fn report(&mut self, now: Now, slot: usize, batch: &mut Batch, bye: bool) {
+        let Some((to, channel)) = self.incoming.rtcp_target() else { return };
+        if bye && self.clock.last_index().is_none() && self.counters.counts.reports_sent.get() == 0
+        {
+            // Who never sent anything does not say good-bye (RFC 3550 §6.3.7).
+            return;
+        }
+        let datagram = batch.push();
+        datagram.slot = slot;
+        datagram.channel = channel;
+        datagram.to = to;
+        datagram.content = Content::Report;
+        datagram.len = self.reports.write(
+            now,
+            bye,
+            &self.clock,
+            &mut self.incoming,
+            &self.counters,
+            &mut datagram.bytes,
+        );
+    }
+
+    /// Keeps the books of a datagram that was handed over, or could not be.
+    pub(super) fn settle(
+        &mut self,
+        now: Now,
+        wall: u64,
+        datagram: &Datagram,
+        shard: &ShardCounters,
+    ) {
+        let counts = &self.counters.counts;
+        if !datagram.sent {
+            counts.send_errors.add(1);
+            shard.send_errors.add(1);
+        } else if datagram.content == Content::Report {
+            counts.reports_sent.add(1);
+        } else {
+            counts.packets_sent.add(1);
+            counts.octets_sent.add((datagram.len - HEADER_LEN) as u64);
+            shard.packets_sent.add(1);
+        }
+        if let Content::Audio { filled, index } = datagram.content
+            && let Some(playout) = &self.playout
+        {
+            if datagram.sent {
+                playout.credit(filled, wall);
+                self.ledger.record(&playout.progress, index, filled.position, filled.samples);
+            }
+            if filled.last {
+                self.finish_if_over(now);
+            }
+        }
+    }
+
+    /// Takes a datagram of the far end, or of somebody else.
+    pub(super) fn receive(
+        &mut self,
+        now: Now,
+        channel: Channel,
+        from: SocketAddr,
+        datagram: &[u8],
+        shard: &ShardCounters,
+    ) {
+        match channel {
+            Channel::Rtp if !rtp::is_rtcp(datagram) => {
+                self.incoming.rtp(now, from, datagram, &mut self.mailbox, shard);
+            }
+            Channel::Rtp | Channel::Rtcp => {
+                let (ssrc, last) = (self.clock.ssrc(), self.clock.last_index());
+                self.incoming.rtcp(now, from, channel, datagram, ssrc, |highest| {
+                    if let Some(last) = last {
+                        self.ledger.acknowledge(highest, last);
+                    }
+                });
+            }
+        }
+    }
+}
+
+fn write_header(bytes: &mut [u8], header: Header) {
+    let place = bytes.first_chunk_mut::<HEADER_LEN>().expect("datagrams are longer than a header");
+    header.write(place);
+}
+
+/// Timestamp units as time.
+fn span(units: u32, rate: u32) -> Duration {
+    Duration::from_nanos(u64::from(units) * 1_000_000_000 / u64::from(rate))
+}

@@ -1,0 +1,15 @@
+//! Audio of Graphophone: WAV files in, RTP out. Knows nothing of calls.
+//!
+//! A prompt is decoded once ([`prompt`]), encoded once per codec ([`codec`]) and shared by every
+//! stream that plays it ([`engine`]).
+
+pub mod analysis;
+pub mod codec;
+pub mod dtmf;
+pub mod engine;
+pub mod prompt;
+pub mod resample;
+pub mod rtcp;
+pub mod rtp;
+pub mod wav;
+pub mod waveform;
