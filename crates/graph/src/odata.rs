@@ -1,0 +1,95 @@
+//! What OData adds to a response: addresses, contexts, collections and `$select`.
+
+use std::fmt;
+
+use graphophone_call::{CallId, OperationId};
+use serde_json::{Value, json};
+
+use crate::compat::ApiVersion;
+
+/// `Content-Type` of every JSON response.
+pub const CONTENT_TYPE: &str = "application/json;odata.metadata=minimal;odata.streaming=true;\
+    IEEE754Compatible=false;charset=utf-8";
+
+/// Where a version of the API is served; the root of addresses in bodies and headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Service<'a> {
+    /// `server.public_url`, without a slash at the end: `https://calls.example.com`.
+    pub root: &'a str,
+    /// The version that the request used.
+    pub version: ApiVersion,
+}
+
+impl Service<'_> {
+    /// `Location` of a new call.
+    pub fn call_url(&self, call: CallId) -> String {
+        format!("{}/{}/communications/calls/{call}", self.root, self.version)
+    }
+
+    /// `Location` of a new operation.
+    pub fn operation_url(&self, call: CallId, operation: OperationId) -> String {
+        format!("{}/operations/{operation}", self.call_url(call))
+    }
+
+    /// `@odata.context` for what stands behind `$metadata#`.
+    pub(crate) fn context(&self, of: impl fmt::Display) -> Value {
+        format!("{}/{}/$metadata#{of}", self.root, self.version).into()
+    }
+
+    /// The list of an application's calls; items as of [`CallView::render`] without a context.
+    ///
+    /// [`CallView::render`]: crate::resource::call::CallView::render
+    pub fn calls(&self, items: Vec<Value>) -> Value {
+        json!({ "@odata.context": self.context("communications/calls"), "value": items })
+    }
+
+    /// The list of a call's operations.
+    pub fn operations(&self, call: CallId, items: Vec<Value>) -> Value {
+        let of = format!("communications/calls('{call}')/operations");
+        json!({ "@odata.context": self.context(of), "value": items })
+    }
+}
+
+/// Keeps the members that `$select` names (`id, state`), and annotations. Names that the object
+/// does not have are ignored; an empty selection and `*` keep all.
+pub fn select(object: impl Into<Value>, selection: &str) -> Value {
+    let mut object = object.into();
+    let names: Vec<&str> =
+        selection.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if let Value::Object(members) = &mut object
+        && !names.is_empty()
+        && !names.contains(&"*")
+    {
+        members.retain(|name, _| {
+            name.contains('@') || names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        });
+    }
+    object
+}
+
+/// An object without its nulls, as in notifications.
+pub(crate) fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            members.into_iter().filter(|(_, value)| !value.is_null()).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            value
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn select_keeps_annotations_and_what_is_named_in_any_case() {
+        let object = json!({ "@odata.type": "t", "id": 1, "state": 2, "subject": 3 });
+        let selected = |selection| select(object.clone(), selection);
+        assert_eq!(selected("ID, state"), json!({ "@odata.type": "t", "id": 1, "state": 2 }));
+        assert_eq!(selected("nothing"), json!({ "@odata.type": "t" }));
+        assert_eq!(selected(""), object);
+        assert_eq!(selected("id,*"), object);
+    }
+}

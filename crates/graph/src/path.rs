@@ -1,0 +1,304 @@
+//! Request paths of the Graph API (spec/api.md §0.1), in all the spellings that clients send:
+//! any case, doubled and trailing slashes, `calls/{id}` and `calls('{id}')`, plain and qualified
+//! action names, dashed and undashed ids.
+
+use std::borrow::Cow;
+
+use graphophone_call::{CallId, OperationId};
+use percent_encoding::percent_decode_str;
+
+use crate::compat::ApiVersion;
+
+/// A path under `/v1.0` or `/beta`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GraphPath {
+    /// The first segment.
+    pub version: ApiVersion,
+    /// `/app/calls…` instead of `/communications/calls…`: deprecated, the same resources.
+    pub legacy: bool,
+    /// What is meant.
+    pub route: Route,
+}
+
+/// The resource or action that a path names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `$metadata`
+    Metadata,
+    /// `…/calls`
+    Calls,
+    /// `…/calls/logTeleconferenceDeviceQuality`
+    LogTeleconferenceDeviceQuality,
+    /// `…/calls/{id}`
+    Call(CallId),
+    /// `…/calls/{id}/<action>`
+    Action(CallId, Action),
+    /// `…/calls/{id}/operations`
+    Operations(CallId),
+    /// `…/calls/{id}/operations/{id}`
+    Operation(CallId, OperationId),
+    /// A part of a call that Graph has and this server does not: participants, audio routing
+    /// groups, content sharing sessions, and what is below them.
+    Unsupported(CallId),
+    /// An id of a call that is no GUID: answer as for a call that is not there (404, 8522).
+    NoSuchCall,
+    /// An id of an operation that is no GUID: answer as for one that is not there (404, 8522).
+    NoSuchOperation(CallId),
+    /// Nothing of Graph's, as far as we know it.
+    Unknown,
+}
+
+macro_rules! actions {
+    ($($name:ident $text:literal,)*) => {
+        /// An action on a call, by its Graph name. Known is not the same as supported.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Action {
+            $(
+                #[doc = $text]
+                $name,
+            )*
+        }
+
+        impl Action {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Graph's name.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    AddLargeGalleryView "addLargeGalleryView",
+    Answer "answer",
+    CancelMediaProcessing "cancelMediaProcessing",
+    ChangeScreenSharingRole "changeScreenSharingRole",
+    KeepAlive "keepAlive",
+    Mute "mute",
+    PlayPrompt "playPrompt",
+    Record "record",
+    RecordResponse "recordResponse",
+    Redirect "redirect",
+    Reject "reject",
+    SendDtmfTones "sendDtmfTones",
+    StartRecording "startRecording",
+    StartTranscription "startTranscription",
+    StopRecording "stopRecording",
+    StopTranscription "stopTranscription",
+    SubscribeToTone "subscribeToTone",
+    Transfer "transfer",
+    Unmute "unmute",
+    UpdateRecordingStatus "updateRecordingStatus",
+}
+
+/// Reads the path of a request, without its query. `None` if it is not under a Graph root.
+pub fn parse(path: &str) -> Option<GraphPath> {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+    let version = segments.next().and_then(decoded)?;
+    let version = [ApiVersion::V1, ApiVersion::Beta]
+        .into_iter()
+        .find(|known| known.to_string().eq_ignore_ascii_case(&version))?;
+    // Decoded after splitting: an encoded slash is no slash.
+    let Some(segments) = segments.map(decoded).collect::<Option<Vec<_>>>() else {
+        return Some(GraphPath { version, legacy: false, route: Route::Unknown });
+    };
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
+    let (legacy, route) = match segments.as_slice() {
+        [root] if is(root, "$metadata") => (false, Route::Metadata),
+        [root, rest @ ..] if is(root, "communications") => (false, collection(rest)),
+        [root, rest @ ..] if is(root, "app") => (true, collection(rest)),
+        _ => (false, Route::Unknown),
+    };
+    Some(GraphPath { version, legacy, route })
+}
+
+fn decoded(segment: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(segment).decode_utf8().ok()
+}
+
+fn is(segment: &str, literal: &str) -> bool {
+    segment.eq_ignore_ascii_case(literal)
+}
+
+/// Behind `communications` or `app`.
+fn collection(segments: &[&str]) -> Route {
+    match segments {
+        [calls] if is(calls, "calls") => Route::Calls,
+        [calls, name] if is(calls, "calls") && is(unqualified(name), LOG_QUALITY) => {
+            Route::LogTeleconferenceDeviceQuality
+        }
+        // The id is missing: Graph says that it has no such resource, not that the call is gone.
+        [calls, name, ..] if is(calls, "calls") && action(name).is_some() => Route::Unknown,
+        [calls, id, rest @ ..] if is(calls, "calls") => call(id, rest),
+        [calls, rest @ ..] => match key(calls, "calls") {
+            Some(name) if action(name).is_some() => Route::Unknown,
+            Some(id) => call(id, rest),
+            None => Route::Unknown,
+        },
+        [] => Route::Unknown,
+    }
+}
+
+const LOG_QUALITY: &str = "logTeleconferenceDeviceQuality";
+
+/// Behind the id of a call.
+fn call(id: &str, segments: &[&str]) -> Route {
+    const UNSUPPORTED: [&str; 3] = ["participants", "audioRoutingGroups", "contentSharingSessions"];
+    let Some(call) = guid(id).map(CallId::new) else {
+        return Route::NoSuchCall;
+    };
+    match segments {
+        [] => Route::Call(call),
+        [operations] if is(operations, "operations") => Route::Operations(call),
+        [operations, id] if is(operations, "operations") => operation(call, id),
+        [name, ..] if UNSUPPORTED.iter().any(|u| is(name, u) || key(name, u).is_some()) => {
+            Route::Unsupported(call)
+        }
+        [name] => match (action(name), key(name, "operations")) {
+            (Some(action), _) => Route::Action(call, action),
+            (None, Some(id)) => operation(call, id),
+            (None, None) => Route::Unknown,
+        },
+        _ => Route::Unknown,
+    }
+}
+
+fn operation(call: CallId, id: &str) -> Route {
+    match guid(id) {
+        Some(id) => Route::Operation(call, OperationId::new(id)),
+        None => Route::NoSuchOperation(call),
+    }
+}
+
+/// The key in `literal('key')` or `literal(key)`.
+fn key<'a>(segment: &'a str, literal: &str) -> Option<&'a str> {
+    let name = segment.get(..literal.len()).filter(|name| is(name, literal))?;
+    let key = segment[name.len()..].strip_prefix('(')?.strip_suffix(')')?;
+    Some(key.strip_prefix('\'').and_then(|key| key.strip_suffix('\'')).unwrap_or(key))
+}
+
+fn unqualified(name: &str) -> &str {
+    const NAMESPACE: &str = "microsoft.graph.";
+    match name.get(..NAMESPACE.len()) {
+        Some(prefix) if is(prefix, NAMESPACE) => &name[NAMESPACE.len()..],
+        Some(_) | None => name,
+    }
+}
+
+fn action(name: &str) -> Option<Action> {
+    let name = unqualified(name);
+    Action::ALL.iter().copied().find(|action| is(name, action.name()))
+}
+
+/// 36 characters with dashes or 32 without; the uuid crate would also take braces and URNs.
+fn guid(text: &str) -> Option<uuid::Uuid> {
+    let is_plain = matches!(text.len(), 32 | 36);
+    is_plain.then(|| uuid::Uuid::try_parse(text).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CALL: &str = "2e1a0b00-2db4-4022-9570-243709c565ab";
+    const OPERATION: &str = "0fe0623f-d628-42ed-b4bd-8ac290072cc5";
+
+    fn call_id() -> CallId {
+        CALL.parse().expect("it is a GUID")
+    }
+
+    fn operation_id() -> OperationId {
+        OPERATION.parse().expect("it is a GUID")
+    }
+
+    fn route(path: &str) -> Route {
+        parse(path).unwrap_or_else(|| panic!("{path} is under a root")).route
+    }
+
+    #[test]
+    fn every_spelling_of_play_prompt_is_play_prompt() {
+        let spellings = [
+            format!("/v1.0/communications/calls/{CALL}/playPrompt"),
+            format!("/v1.0//communications///calls/{CALL}//playPrompt/"),
+            format!("/beta/communications/calls('{CALL}')/microsoft.graph.playPrompt"),
+            format!("/BETA/Communications/Calls({CALL})/Microsoft.Graph.PlayPrompt"),
+            format!("/v1.0/app/calls/{}/playprompt", CALL.to_uppercase().replace('-', "")),
+            format!("/V1.0/communications/calls(%27{CALL}%27)/microsoft%2Egraph.playPrompt"),
+        ];
+        for path in spellings {
+            assert_eq!(route(&path), Route::Action(call_id(), Action::PlayPrompt), "{path}");
+        }
+    }
+
+    #[test]
+    fn versions_and_the_legacy_root_are_told_apart() {
+        let head = |path| parse(path).map(|path| (path.version, path.legacy, path.route));
+        let v1 = ApiVersion::V1;
+        assert_eq!(head("/v1.0//communications/calls"), Some((v1, false, Route::Calls)));
+        assert_eq!(head("/beta/app/calls/"), Some((ApiVersion::Beta, true, Route::Calls)));
+        assert_eq!(head("/v1.0/$metadata"), Some((v1, false, Route::Metadata)));
+        assert_eq!(head("/v1.0"), Some((v1, false, Route::Unknown)));
+        assert_eq!(head("/"), None);
+        assert_eq!(head("/healthz"), None);
+        assert_eq!(head("/v2.0/communications/calls"), None);
+    }
+
+    #[test]
+    fn resources_are_found_and_bad_ids_are_not_found() {
+        let (call, operation) = (call_id(), operation_id());
+        let table = [
+            ("", Route::Calls),
+            ("/{c}", Route::Call(call)),
+            ("('{c}')", Route::Call(call)),
+            ("/{c}/operations", Route::Operations(call)),
+            ("/{c}/operations/{o}", Route::Operation(call, operation)),
+            ("('{c}')/operations('{o}')", Route::Operation(call, operation)),
+            ("/{c}/operations/xyz", Route::NoSuchOperation(call)),
+            ("/{c}/operations('')", Route::NoSuchOperation(call)),
+            ("/{c}/operations/{o}/x", Route::Unknown),
+            ("/{c}/keepAlive", Route::Action(call, Action::KeepAlive)),
+            ("/{c}/keepAlive/x", Route::Unknown),
+            ("/{c}/dance", Route::Unknown),
+            ("/{c}/participants/invite", Route::Unsupported(call)),
+            ("/{c}/participants('x')", Route::Unsupported(call)),
+            ("/{c}/audioRoutingGroups", Route::Unsupported(call)),
+            ("/xyz", Route::NoSuchCall),
+            ("/xyz/playPrompt", Route::NoSuchCall),
+            ("('{c}", Route::Unknown),
+            ("('')", Route::NoSuchCall),
+            ("/%7B{c}%7D", Route::NoSuchCall),
+            ("/urn:uuid:{c}", Route::NoSuchCall),
+            ("/{c}%2FplayPrompt", Route::NoSuchCall),
+            ("/{c}%ff", Route::Unknown),
+            ("/playPrompt", Route::Unknown),
+            ("//microsoft.graph.playPrompt", Route::Unknown),
+            ("('microsoft.graph.playPrompt')", Route::Unknown),
+            (
+                "/microsoft.graph.logTeleconferenceDeviceQuality",
+                Route::LogTeleconferenceDeviceQuality,
+            ),
+            ("s/{c}", Route::Unknown),
+        ];
+        for (tail, expected) in table {
+            let tail = tail.replace("{c}", CALL).replace("{o}", OPERATION);
+            let path = format!("/v1.0/communications/calls{tail}");
+            assert_eq!(route(&path), expected, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_makes_it_panic(tail in r"[/'()%.a-zA-Z0-9éﬀ-]{0,40}") {
+            let _ = parse(&tail);
+            let _ = parse(&format!("/v1.0/communications/calls{tail}"));
+            let _ = parse(&format!("/beta/app/calls/{CALL}/{tail}"));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! `playPromptOperation` and `cancelMediaProcessingOperation`.
+
+use graphophone_call::{
+    CallId, CompletionReason, MediaPrompt, Operation, OperationKind, OperationStatus,
+};
+use serde_json::{Value, json};
+
+use super::{call::merge, media::media_info, receipt::Receipt, result_info};
+use crate::{compat::ApiVersion, odata::Service};
+
+/// The response to the action that made the operation.
+pub fn render_response(
+    service: &Service<'_>,
+    operation: &Operation,
+    receipt: Option<&Receipt>,
+) -> Value {
+    let context = format!("microsoft.graph.{}", type_name(&operation.kind));
+    let mut rendered = render_item(service.version, operation, receipt);
+    rendered["@odata.context"] = service.context(context);
+    rendered
+}
+
+/// The response to `GET …/operations/{id}`.
+pub fn render_entity(
+    service: &Service<'_>,
+    call: CallId,
+    operation: &Operation,
+    receipt: Option<&Receipt>,
+) -> Value {
+    let context = format!("communications/calls('{call}')/operations/$entity");
+    let mut rendered = render_item(service.version, operation, receipt);
+    rendered["@odata.context"] = service.context(context);
+    rendered
+}
+
+/// The operation without `@odata.context`, as an item of a list. Nulls are written.
+///
+/// v1.0 does not declare `completionReason`, yet its notifications carry it; so do these objects,
+/// once there is one. Beta has it from the start, as null.
+pub fn render_item(version: ApiVersion, operation: &Operation, receipt: Option<&Receipt>) -> Value {
+    let mut rendered = json!({
+        "@odata.type": format!("#microsoft.graph.{}", type_name(&operation.kind)),
+        "id": operation.id.to_string(),
+        "status": status_name(operation.status),
+        "clientContext": operation.client_context,
+        "resultInfo": operation.result.as_ref().map(result_info::render),
+    });
+    if matches!(operation.kind, OperationKind::PlayPrompt { .. })
+        && (version == ApiVersion::Beta || operation.completion_reason.is_some())
+    {
+        rendered["completionReason"] = operation.completion_reason.map(completion_name).into();
+    }
+    add_receipt(&mut rendered, receipt);
+    rendered
+}
+
+/// The operation in its notification: with its prompts, without nulls, the same for both versions.
+pub(crate) fn render_ended(operation: &Operation, receipt: Option<&Receipt>) -> Value {
+    let mut rendered = json!({
+        "@odata.type": format!("#microsoft.graph.{}", type_name(&operation.kind)),
+        "id": operation.id.to_string(),
+        "status": status_name(operation.status),
+        "clientContext": operation.client_context,
+        "completionReason": operation.completion_reason.map(completion_name),
+        "resultInfo": operation.result.as_ref().map(result_info::render),
+    });
+    if let OperationKind::PlayPrompt { prompts, .. } = &operation.kind {
+        let prompts: Value = prompts.iter().map(media_prompt).collect();
+        merge(&mut rendered, json!({ "prompts": prompts }));
+    }
+    add_receipt(&mut rendered, receipt);
+    crate::odata::without_nulls(rendered)
+}
+
+/// Graph's name of the operation's type.
+pub const fn type_name(kind: &OperationKind) -> &'static str {
+    match kind {
+        OperationKind::PlayPrompt { .. } => "playPromptOperation",
+        OperationKind::CancelMediaProcessing => "cancelMediaProcessingOperation",
+    }
+}
+
+/// Graph's text for a status: lower camel, as the service writes it, not as the CSDL has it.
+pub const fn status_name(status: OperationStatus) -> &'static str {
+    match status {
+        OperationStatus::Running => "running",
+        OperationStatus::Completed => "completed",
+        OperationStatus::Failed => "failed",
+    }
+}
+
+/// Graph's text for a completion reason.
+pub const fn completion_name(reason: CompletionReason) -> &'static str {
+    match reason {
+        CompletionReason::Unknown => "unknown",
+        CompletionReason::CompletedSuccessfully => "completedSuccessfully",
+        CompletionReason::MediaOperationCanceled => "mediaOperationCanceled",
+    }
+}
+
+fn media_prompt(prompt: &MediaPrompt) -> Value {
+    let mut rendered = json!({
+        "@odata.type": "#microsoft.graph.mediaPrompt",
+        "mediaInfo": media_info(&prompt.uri, prompt.resource_id.as_deref()),
+    });
+    if prompt.repeat != 1 {
+        rendered["loop"] = prompt.repeat.into();
+    }
+    rendered
+}
+
+fn add_receipt(rendered: &mut Value, receipt: Option<&Receipt>) {
+    if let Some(receipt) = receipt {
+        rendered["graphophoneReceipt"] = json!(receipt);
+    }
+}
