@@ -1,0 +1,263 @@
+//! The handle that everybody holds: async in front, two OS threads behind.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use graphophone_call::{CallId, OperationId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    change,
+    change::Settle,
+    error::{OpenError, StoreError},
+    lock::DirectoryLock,
+    query,
+    reader::Reader,
+    record::{
+        CallRecord, Commit, Committed, Counts, DeliveryFilter, NotificationRecord,
+        NotificationState, OperationRecord, Owed, Pruned, Sequence, Unfinished, UnixMillis,
+    },
+    schema,
+    writer::{self, Job},
+};
+
+const DATABASE_FILE: &str = "graphophone.db";
+
+/// The store of this node. Clones share it.
+///
+/// Both queues hold 1,024 entries; when one is full, its callers wait for room. When the last
+/// clone is dropped, what is queued is still written; [`Store::close`] also waits for that.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: mpsc::Sender<Job>,
+    reader: Reader,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
+    }
+}
+
+impl Store {
+    /// Opens the store in `directory`, which is made if it does not exist and is locked against
+    /// every other process until the store is closed. Checks the whole file, so it takes time in
+    /// proportion to it; blocking.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the file and the cause: in use, foreign, newer, damaged, unreadable.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let lock = Arc::new(DirectoryLock::acquire(directory)?);
+        let path = directory.join(DATABASE_FILE);
+        let write_to = schema::open_for_writing(&path)?;
+        let read_from = schema::open_for_reading(&path)?;
+        let (reader, read_thread) =
+            Reader::start(read_from, Arc::clone(&lock)).map_err(OpenError::SystemThread)?;
+        let (writer, write_thread) =
+            writer::start(write_to, lock).map_err(OpenError::SystemThread)?;
+        // The reader first: the last connection to close folds the log into the database, and
+        // only the writer's may.
+        let threads = Mutex::new(vec![read_thread, write_thread]);
+        Ok(Self { inner: Arc::new(Inner { writer, reader, threads }) })
+    }
+
+    /// Makes everything in `commit` durable together, and answers when it is.
+    ///
+    /// # Errors
+    /// A status that is final and would change, a notification id used before, a fault of the
+    /// disk: then nothing of the commit is done.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        self.write(move |connection, tally| change::commit(connection, tally, &commit)).await
+    }
+
+    /// Records the attempt that delivered a notification, at `now`.
+    ///
+    /// # Errors
+    /// [`StoreError::CallerNotOwed`] if it is not owed; a fault of the disk.
+    pub async fn delivered(&self, sequence: Sequence, now: UnixMillis) -> Result<(), StoreError> {
+        let state = NotificationState::Delivered;
+        self.settle(Settle { sequence, state, error: None, at: now }).await
+    }
+
+    /// Records a failed attempt; the notification stays owed, the next attempt is due at `next`.
+    ///
+    /// # Errors
+    /// [`StoreError::CallerNotOwed`] if it is not owed; a fault of the disk.
+    pub async fn attempt_failed(
+        &self,
+        sequence: Sequence,
+        error: String,
+        next: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let state = NotificationState::Owed;
+        self.settle(Settle { sequence, state, error: Some(error), at: next }).await
+    }
+
+    /// Records a failed attempt, at `now`, after which none will be made.
+    ///
+    /// # Errors
+    /// [`StoreError::CallerNotOwed`] if it is not owed; a fault of the disk.
+    pub async fn given_up(
+        &self,
+        sequence: Sequence,
+        error: String,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let state = NotificationState::GivenUp;
+        self.settle(Settle { sequence, state, error: Some(error), at: now }).await
+    }
+
+    /// Removes terminated calls last changed before `before`, with their operations, and
+    /// notifications settled before it. Whatever is owed or unfinished stays, and so does a call
+    /// that it belongs to. Works in small steps between other writes.
+    ///
+    /// # Errors
+    /// A fault of the disk; the steps before it are done.
+    pub async fn prune(&self, before: UnixMillis) -> Result<Pruned, StoreError> {
+        let mut total = Pruned::default();
+        loop {
+            let step = self.write(move |connection, _| change::prune(connection, before)).await?;
+            if step == Pruned::default() {
+                return Ok(total);
+            }
+            total.calls += step.calls;
+            total.operations += step.operations;
+            total.notifications += step.notifications;
+        }
+    }
+
+    /// A call by its id.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn call(&self, id: CallId) -> Result<Option<CallRecord>, StoreError> {
+        self.inner.reader.read(move |connection| query::call(connection, id)).await
+    }
+
+    /// An operation by its id.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn operation(&self, id: OperationId) -> Result<Option<OperationRecord>, StoreError> {
+        self.inner.reader.read(move |connection| query::operation(connection, id)).await
+    }
+
+    /// The operations of a call, in the order of their first commit.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn operations_of_call(
+        &self,
+        call_id: CallId,
+    ) -> Result<Vec<OperationRecord>, StoreError> {
+        self.inner
+            .reader
+            .read(move |connection| query::operations_of_call(connection, call_id))
+            .await
+    }
+
+    /// What a crash or stop left unfinished, for recovery at start.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn unfinished(&self) -> Result<Unfinished, StoreError> {
+        self.inner.reader.read(query::unfinished).await
+    }
+
+    /// The calls with owed notifications, in the order of the first one each owes.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn owed(&self) -> Result<Vec<Owed>, StoreError> {
+        self.inner.reader.read(query::owed).await
+    }
+
+    /// Up to `limit` owed notifications of a call behind the sequence `after`, in order.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn owed_of_call(
+        &self,
+        call_id: CallId,
+        after: Sequence,
+        limit: u32,
+    ) -> Result<Vec<NotificationRecord>, StoreError> {
+        self.inner
+            .reader
+            .read(move |connection| query::owed_of_call(connection, call_id, after, limit))
+            .await
+    }
+
+    /// A notification by its sequence.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn notification(
+        &self,
+        sequence: Sequence,
+    ) -> Result<Option<NotificationRecord>, StoreError> {
+        self.inner.reader.read(move |connection| query::notification(connection, sequence)).await
+    }
+
+    /// One page of notifications with what became of them, in order.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+    ) -> Result<Vec<NotificationRecord>, StoreError> {
+        self.inner.reader.read(move |connection| query::deliveries(connection, &filter)).await
+    }
+
+    /// How many notifications were created, delivered, given up and are owed.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        self.inner.reader.read(query::counts).await
+    }
+
+    /// Writes what is queued, closes the files and releases the directory. Later calls on any
+    /// clone fail with [`StoreError::StoreClosed`].
+    pub async fn close(&self) {
+        self.inner.reader.close().await;
+        // An error means that the thread has ended already.
+        let _ = self.inner.writer.send(Job::Close).await;
+        let threads =
+            std::mem::take(&mut *self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a store thread panicked");
+                }
+            }
+        });
+        // Fails only when the runtime shuts down around us; the threads end all the same.
+        let _ = joined.await;
+    }
+
+    async fn settle(&self, settle: Settle) -> Result<(), StoreError> {
+        self.write(move |connection, tally| change::settle(connection, tally, &settle)).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&rusqlite::Connection, &mut writer::Tally) -> Result<T, StoreError>
+        + Send
+        + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answered): (_, oneshot::Receiver<_>) = Job::write(work);
+        self.inner.writer.send(job).await.map_err(|_| StoreError::StoreClosed)?;
+        answered.await.map_err(|_| StoreError::StoreClosed)?
+    }
+}

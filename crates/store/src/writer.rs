@@ -1,0 +1,238 @@
+//! The one thread that writes: takes everything queued, one transaction, one sync, then answers.
+
+use std::{
+    io,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Instant,
+};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{error::StoreError, lock::DirectoryLock};
+
+/// Writes that may wait; one more makes its caller wait for room.
+const QUEUE: usize = 1024;
+/// Most writes in one transaction; bounds what one failure can take with it.
+const BATCH: usize = 512;
+
+/// Pages in the log from which on it is folded into the database when nobody waits.
+const CHECKPOINT_IDLE: i64 = 1_000;
+/// The same when somebody always waits; bounds the log, and how long reads of it take.
+const CHECKPOINT_BUSY: i64 = 4_000;
+
+/// What the thread is asked to do.
+pub(crate) enum Job {
+    /// Write, then answer.
+    Write(Box<dyn Write>),
+    /// End when everything before it is answered.
+    Close,
+}
+
+/// A write that can be tried more than once and is answered once.
+pub(crate) trait Write: Send {
+    /// Does it inside the open transaction and keeps the result.
+    fn apply(&mut self, connection: &Connection, tally: &mut Tally) -> Result<(), StoreError>;
+    /// Tells the caller: the kept result, now durable, or why not.
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+impl Job {
+    /// A write by `work`, with the place where its result arrives.
+    pub(crate) fn write<T: Send + 'static>(
+        work: impl Fn(&Connection, &mut Tally) -> Result<T, StoreError> + Send + 'static,
+    ) -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
+        let (answer, answered) = oneshot::channel();
+        (Self::Write(Box::new(Pending { work, result: None, answer })), answered)
+    }
+}
+
+struct Pending<T, W> {
+    work: W,
+    result: Option<T>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, W> Write for Pending<T, W>
+where
+    T: Send,
+    W: Fn(&Connection, &mut Tally) -> Result<T, StoreError> + Send,
+{
+    fn apply(&mut self, connection: &Connection, tally: &mut Tally) -> Result<(), StoreError> {
+        self.result = Some((self.work)(connection, tally)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let result = self.result;
+        // A caller that went away needs no answer; its write stays.
+        let _ = self.answer.send(outcome.map(|()| result.expect("apply has kept a result")));
+    }
+}
+
+/// Starts the thread; it ends at [`Job::Close`], or when the last sender is dropped.
+pub(crate) fn start(
+    connection: Connection,
+    lock: Arc<DirectoryLock>,
+) -> io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
+    let (jobs, queue) = mpsc::channel(QUEUE);
+    let thread = thread::Builder::new()
+        .name("store-writer".into())
+        .spawn(move || run(connection, queue, lock))?;
+    Ok((jobs, thread))
+}
+
+/// Changes of the sums that a batch makes.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) created: i64,
+    pub(crate) delivered: i64,
+    pub(crate) given_up: i64,
+}
+
+fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, lock: Arc<DirectoryLock>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut closing = false;
+    while !closing {
+        let mut next = queue.blocking_recv();
+        closing = next.is_none();
+        while let Some(job) = next {
+            match job {
+                Job::Write(write) => batch.push(write),
+                Job::Close => {
+                    closing = true;
+                    break;
+                }
+            }
+            next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
+        }
+        if !batch.is_empty() {
+            write(&mut connection, &mut batch);
+            checkpoint(&connection, queue.is_empty());
+        }
+    }
+    // Dropping the queue answers everything behind Close with StoreClosed. The last connection
+    // to close folds the log into the database.
+    drop(queue);
+    drop(connection);
+    drop(lock);
+}
+
+/// Makes the batch durable and answers everyone in it.
+fn write(connection: &mut Connection, batch: &mut Vec<Box<dyn Write>>) {
+    tracing::trace!(name: "transaction begins", target: "graphophone::stage", "transaction begins");
+    // Savepoints cost a little, so the first try goes without. If some write was refused, the
+    // second lets it fail alone; a fault of the disk fails all.
+    let outcomes = match transact(connection, batch, false) {
+        Ok(outcomes) => Ok(outcomes),
+        Err(_) => transact(connection, batch, true),
+    };
+    tracing::trace!(name: "transaction is durable", target: "graphophone::stage", "transaction is durable");
+    match outcomes {
+        Ok(outcomes) => {
+            for (write, outcome) in batch.drain(..).zip(outcomes) {
+                write.answer(outcome);
+            }
+        }
+        Err(error) => {
+            tracing::error!(%error, writes = batch.len(), "store commit failed");
+            for write in batch.drain(..) {
+                write.answer(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// Folds a long log into the database. Behind the answers, because it syncs twice, and what was
+/// answered is as durable in the log.
+fn checkpoint(connection: &Connection, is_idle: bool) {
+    let backlog = if is_idle { CHECKPOINT_IDLE } else { CHECKPOINT_BUSY };
+    let checkpoint = || -> rusqlite::Result<()> {
+        let pages = log_backlog(connection, "NOOP")?;
+        if pages >= backlog {
+            let start = Instant::now();
+            let left = log_backlog(connection, "PASSIVE")?;
+            tracing::debug!(pages, left, took = ?start.elapsed(), "store log folded");
+        }
+        Ok(())
+    };
+    if let Err(error) = checkpoint() {
+        // Nothing is lost, and the next commit tries again.
+        tracing::warn!(%error, "the store's log cannot be folded into the database");
+    }
+}
+
+/// Pages of the log that are not in the database after a checkpoint of this mode.
+fn log_backlog(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
+        .query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
+}
+
+/// One transaction for all; on `Err` nothing of it is done.
+fn transact(
+    connection: &mut Connection,
+    batch: &mut [Box<dyn Write>],
+    with_savepoints: bool,
+) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    // Dropped on an early return, the transaction rolls back.
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut tally = Tally::default();
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for write in batch {
+        if !with_savepoints {
+            write.apply(&transaction, &mut tally)?;
+            outcomes.push(Ok(()));
+            continue;
+        }
+        // Dropped without a commit, the savepoint rolls back.
+        let savepoint = transaction.savepoint()?;
+        let mut change = Tally::default();
+        let outcome = write.apply(&savepoint, &mut change);
+        match &outcome {
+            Ok(()) => {
+                savepoint.commit()?;
+                tally.add(&change);
+            }
+            Err(
+                StoreError::CallerFinalOperation(_)
+                | StoreError::CallerTerminatedCall(_)
+                | StoreError::CallerNotOwed(_)
+                | StoreError::StoreStatement(_),
+            ) => savepoint.finish()?,
+            // SQLite may have rolled the whole transaction back by itself.
+            Err(
+                fault @ (StoreError::DiskFull
+                | StoreError::DiskFailed(_)
+                | StoreError::StoreDamaged(_)
+                | StoreError::StoreClosed),
+            ) => return Err(fault.clone()),
+        }
+        outcomes.push(outcome);
+    }
+    tally.write(&transaction)?;
+    transaction.commit()?;
+    Ok(outcomes)
+}
+
+impl Tally {
+    fn add(&mut self, change: &Self) {
+        self.created += change.created;
+        self.delivered += change.delivered;
+        self.given_up += change.given_up;
+    }
+
+    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.created + self.delivered + self.given_up == 0 {
+            return Ok(());
+        }
+        connection
+            .prepare_cached(
+                "UPDATE tally SET created = created + ?1, delivered = delivered + ?2,
+                        given_up = given_up + ?3",
+            )?
+            .execute([self.created, self.delivered, self.given_up])?;
+        Ok(())
+    }
+}
