@@ -1,0 +1,368 @@
+//! One SIP user agent on its sockets: the only door of this crate.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use graphophone_media::engine::Engine;
+use sipx_sip::{Host, Uri, UriTransport};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    digest::DigestAlgorithm,
+    leg::{Attachment, LegHandle, LegSinks},
+    port_pool::PortPool,
+    registrar,
+    shell::{CallRequest, Command, Media, Shell},
+    transport::{self, Arrival, Links},
+    user_agent::{self, RegistrationState, Transport, UserAgent},
+};
+
+/// Commands of all clones that wait for the task; callers wait when it is full.
+const COMMANDS: usize = 64;
+/// Incoming calls that wait for the owner; further ones get 503.
+const INCOMING: usize = 64;
+/// RFC 3550 §6.2.
+const RTCP_INTERVAL: Duration = Duration::from_secs(5);
+const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
+const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
+
+/// Everything an endpoint is told at start.
+pub struct EndpointConfig {
+    /// UDP sockets to listen on; port 0 picks a free one.
+    pub udp: Vec<SocketAddr>,
+    /// TCP sockets to listen on.
+    pub tcp: Vec<SocketAddr>,
+    /// Address written in Contact, Via and SDP, if not the bound one.
+    pub external_address: Option<IpAddr>,
+    /// Address RTP sockets are bound to.
+    pub rtp_bind: IpAddr,
+    /// RTP ports (even: RTP, next odd: RTCP); a range that begins with 0 leaves the choice to the
+    /// operating system.
+    pub rtp_ports: RangeInclusive<u16>,
+    /// Devices that may register here.
+    pub phones: Vec<PhoneAccount>,
+    /// What they may hash with, the first challenge first. Some devices give up at a challenge
+    /// they do not know: for those, `Md5` alone.
+    pub digest: Vec<DigestAlgorithm>,
+    /// Peers that may send calls without registering.
+    pub trunks: Vec<Trunk>,
+    /// Most calls at one time; further INVITEs get 503 with Retry-After.
+    pub max_calls: usize,
+    /// `User-Agent` and `Server` text.
+    pub agent: String,
+}
+
+/// A device that registers by digest.
+#[derive(Clone)]
+pub struct PhoneAccount {
+    /// SIP user name.
+    pub user: String,
+    /// Digest password.
+    pub password: String,
+    /// Graph user id its calls carry.
+    pub user_id: String,
+}
+
+/// A peer known by address that sends and takes calls.
+#[derive(Clone)]
+pub struct Trunk {
+    /// Its name in the configuration.
+    pub name: String,
+    /// SIP URI of the peer (`sip:host:port;transport=tcp`), for outgoing calls and registration.
+    pub uri: Option<String>,
+    /// Digest user name for its challenges.
+    pub username: Option<String>,
+    /// Digest password.
+    pub password: Option<String>,
+    /// Keep a registration there.
+    pub register: bool,
+    /// Source networks (address, prefix length) whose INVITEs are accepted without digest.
+    pub peers: Vec<(IpAddr, u8)>,
+}
+
+impl fmt::Debug for PhoneAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, user_id, .. } = self;
+        write!(f, "PhoneAccount {{ user: {user:?}, password: ***, user_id: {user_id:?} }}")
+    }
+}
+
+impl fmt::Debug for Trunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, uri, register, peers, .. } = self;
+        write!(
+            f,
+            "Trunk {{ name: {name:?}, uri: {uri:?}, password: ***, register: {register}, \
+             peers: {peers:?} }}"
+        )
+    }
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// A registered phone.
+    Phone {
+        /// SIP user name.
+        user: String,
+        /// Graph user id.
+        user_id: String,
+    },
+    /// Somebody behind a trunk.
+    Trunk {
+        /// The trunk's name.
+        trunk: String,
+        /// User part of the From URI (a number, usually); empty if it has none.
+        user: String,
+        /// Display name, if any.
+        display_name: Option<String>,
+    },
+}
+
+/// An outgoing call to be placed.
+pub struct OutgoingCall {
+    /// Request-URI: `sip:user@host[:port][;transport=tcp]`, or `sip:user@registered` for a phone's
+    /// current contact (see [`Endpoint::contact_of`]).
+    pub target: String,
+    /// Name of the trunk whose credentials answer a challenge.
+    pub trunk: Option<String>,
+    /// User part of our From URI.
+    pub from_user: String,
+    /// Display name of our From.
+    pub from_display: Option<String>,
+    /// Give up ringing after this and send CANCEL.
+    pub ring_timeout: Duration,
+    /// Where its signals go.
+    pub sinks: LegSinks,
+}
+
+/// An INVITE that waits for a decision.
+pub struct IncomingCall {
+    /// Who calls.
+    pub from: Party,
+    /// User part of the Request-URI: the number or name dialled.
+    pub to_user: String,
+    /// SIP Call-ID.
+    pub sip_call_id: String,
+    /// The leg; it rings (180) until a `LegCommand` comes. Signals are kept until
+    /// [`LegHandle::attach`].
+    pub leg: LegHandle,
+}
+
+/// Why a call could not even be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The target is not a SIP URI we can dial.
+    #[error("{0} is not a SIP URI that can be dialled")]
+    BotBadTarget(String),
+    /// No RTP port or no call slot is free.
+    #[error("no RTP port is free")]
+    NoPort,
+    /// The endpoint has stopped.
+    #[error("the SIP endpoint has stopped")]
+    Stopped,
+}
+
+/// A running endpoint; clones share it. When the last clone is gone, it shuts down.
+#[derive(Clone)]
+pub struct Endpoint {
+    commands: mpsc::Sender<Command>,
+    registrations: watch::Receiver<Vec<RegistrationState>>,
+    trunks: Arc<[String]>,
+    udp: Arc<[SocketAddr]>,
+    tcp: Arc<[SocketAddr]>,
+}
+
+impl Endpoint {
+    /// Binds the sockets and starts. Incoming calls come out of the receiver (bounded; when the
+    /// owner does not keep up, further INVITEs get 503).
+    ///
+    /// # Errors
+    /// When a socket cannot be bound.
+    pub async fn bind(
+        config: EndpointConfig,
+        engine: Engine,
+    ) -> io::Result<(Self, mpsc::Receiver<IncomingCall>)> {
+        Self::bind_with(config, engine, RTCP_INTERVAL).await
+    }
+
+    /// As [`Self::bind`], with another time between RTCP reports.
+    pub(crate) async fn bind_with(
+        config: EndpointConfig,
+        engine: Engine,
+        rtcp_interval: Duration,
+    ) -> io::Result<(Self, mpsc::Receiver<IncomingCall>)> {
+        let (inbox_sender, inbox) = mpsc::channel(transport::INBOX);
+        let (commands, command_queue) = mpsc::channel(COMMANDS);
+        let (incoming, calls) = mpsc::channel(INCOMING);
+        let EndpointConfig { udp, tcp, external_address, .. } = &config;
+        let links = Links::bind(udp, tcp, *external_address, inbox_sender.clone()).await?;
+        let (udp, tcp) = (links.udp_addrs(), links.tcp_addrs());
+        for (index, trunk) in config.trunks.iter().enumerate().filter(|(_, trunk)| trunk.register) {
+            tokio::spawn(resolve_trunk(index, trunk.clone(), inbox_sender.clone()));
+        }
+        let trunks = config.trunks.iter().map(|trunk| trunk.name.clone()).collect();
+        let (registration_sender, registrations) =
+            watch::channel(vec![RegistrationState::Pending; config.trunks.len()]);
+        let media = Media {
+            engine,
+            bind: config.rtp_bind,
+            ports: PortPool::new(
+                config.rtp_bind,
+                &config.rtp_ports,
+                rand::random::<u32>() as usize,
+            ),
+            rtcp_interval,
+            // RFC 7022 §4.2: random, the same for all streams of one endpoint.
+            cname: format!("{:024x}", rand::random::<u128>() >> 32),
+        };
+        let core = user_agent::Config {
+            agent: config.agent,
+            phones: config.phones,
+            digest: config.digest,
+            trunks: config.trunks,
+            max_calls: config.max_calls,
+            own_addresses: udp.iter().chain(&tcp).copied().collect(),
+            media_is_ipv4: config.rtp_bind.is_ipv4(),
+        };
+        let shell = Shell {
+            user_agent: UserAgent::new(core, rand::random(), Instant::now()),
+            links,
+            media,
+            mailbox: Arc::default(),
+            incoming,
+            registrations: registration_sender,
+            legs: HashMap::new(),
+            undelivered: BTreeSet::new(),
+        };
+        tokio::spawn(shell.run(command_queue, inbox));
+        let endpoint = Self { commands, registrations, trunks, udp: udp.into(), tcp: tcp.into() };
+        Ok((endpoint, calls))
+    }
+
+    /// Bound UDP addresses.
+    pub fn udp_addrs(&self) -> Vec<SocketAddr> {
+        self.udp.to_vec()
+    }
+
+    /// Bound TCP addresses.
+    pub fn tcp_addrs(&self) -> Vec<SocketAddr> {
+        self.tcp.to_vec()
+    }
+
+    /// Places a call. Everything after this comes as signals.
+    ///
+    /// # Errors
+    /// [`CallError`] when it cannot be tried at all.
+    pub async fn call(&self, call: OutgoingCall) -> Result<LegHandle, CallError> {
+        let attachment = Attachment { sinks: call.sinks.clone(), tap: None };
+        self.call_with(call, attachment).await
+    }
+
+    pub(crate) async fn call_with(
+        &self,
+        call: OutgoingCall,
+        attachment: Attachment,
+    ) -> Result<LegHandle, CallError> {
+        let bad_target = || CallError::BotBadTarget(call.target.clone());
+        let uri = registrar::callable(&call.target).ok_or_else(bad_target)?;
+        let transport = transport_of(&uri).ok_or_else(bad_target)?;
+        let is_phone =
+            matches!(uri.host(), Some(Host::Name(name)) if name.as_bytes() == b"registered");
+        let remote =
+            if is_phone { None } else { Some(resolve(&uri).await.ok_or_else(bad_target)?) };
+        let (reply, answer) = oneshot::channel();
+        let call = Box::new(CallRequest { call, uri, transport, remote, attachment });
+        self.commands.send(Command::Call { call, reply }).await.map_err(|_| CallError::Stopped)?;
+        answer.await.map_err(|_| CallError::Stopped)?
+    }
+
+    /// The contact URI of the phone registered for a Graph user id, if there is one. A call to
+    /// exactly this URI takes the way on which the phone registered, also through a NAT.
+    pub async fn contact_of(&self, user_id: &str) -> Option<String> {
+        let (reply, answer) = oneshot::channel();
+        let user_id = user_id.to_owned();
+        self.commands.send(Command::ContactOf { user_id, reply }).await.ok()?;
+        answer.await.ok()?
+    }
+
+    /// Waits until this endpoint is registered at a trunk with `register` set. `Err` with the SIP
+    /// status when a try fails (408 for no response); it is tried again all the same, so one may
+    /// wait again.
+    ///
+    /// # Errors
+    /// The status of the failed try; 404 for a trunk that is not configured or when the endpoint
+    /// has stopped.
+    pub async fn registered(&self, trunk: &str) -> Result<(), u16> {
+        let index = self.trunks.iter().position(|name| name == trunk).ok_or(404_u16)?;
+        let mut states = self.registrations.clone();
+        states.mark_changed();
+        loop {
+            if states.changed().await.is_err() {
+                return Err(404);
+            }
+            match states.borrow_and_update().get(index) {
+                Some(RegistrationState::Registered) => return Ok(()),
+                Some(RegistrationState::Failed(status)) => return Err(*status),
+                Some(RegistrationState::Pending) | None => {}
+            }
+        }
+    }
+
+    /// Stops taking calls, hangs up all legs, waits up to 2 s for their peers to confirm, and
+    /// closes the sockets.
+    pub async fn shut_down(&self) {
+        let (reply, done) = oneshot::channel();
+        if self.commands.send(Command::ShutDown { reply }).await.is_ok() {
+            // An error says that it had stopped already.
+            let _ = done.await;
+        }
+    }
+}
+
+/// The transport a URI asks for, if it is one of ours.
+pub(crate) fn transport_of(uri: &Uri) -> Option<Transport> {
+    match uri.selected_transport() {
+        Ok(UriTransport::Udp) => Some(Transport::Udp),
+        Ok(UriTransport::Tcp) => Some(Transport::Tcp),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// The address of a URI's host: itself, or the first its name resolves to. Names are looked up for
+/// targets and trunks that our side chose, never for what a peer writes.
+async fn resolve(uri: &Uri) -> Option<SocketAddr> {
+    let port = uri.port().unwrap_or(5060);
+    match uri.host()? {
+        Host::Ip(ip) => Some(SocketAddr::new(*ip, port)),
+        Host::Name(name) => {
+            let name = std::str::from_utf8(name.as_bytes()).ok()?.to_owned();
+            let lookup = tokio::net::lookup_host((name, port));
+            let mut found = tokio::time::timeout(LOOKUP_WITHIN, lookup).await.ok()?.ok()?;
+            found.next()
+        }
+    }
+}
+
+/// Resolves a trunk's name, however long that takes.
+async fn resolve_trunk(index: usize, trunk: Trunk, inbox: mpsc::Sender<Arrival>) {
+    let Some(uri) = trunk.uri.as_deref().and_then(registrar::callable) else {
+        tracing::warn!(trunk = trunk.name, "a trunk without a SIP URI cannot be registered at");
+        return;
+    };
+    while !inbox.is_closed() {
+        if let Some(remote) = resolve(&uri).await {
+            // An error says that the endpoint has stopped.
+            let _ = inbox.send(Arrival::Resolved { trunk: index, remote }).await;
+            return;
+        }
+        tracing::warn!(trunk = trunk.name, "a trunk's host name does not resolve; trying again");
+        tokio::time::sleep(LOOKUP_AGAIN).await;
+    }
+}

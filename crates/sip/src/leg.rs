@@ -1,0 +1,136 @@
+//! The call's hand on a leg, and the mailbox through which it reaches the endpoint's task without
+//! ever waiting.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError, mpsc::SyncSender},
+};
+
+use graphophone_call::{LegCommand, LegEvent, RejectReason};
+use graphophone_media::engine::{StreamEvent, StreamHandle, TappedPacket};
+use tokio::sync::{Notify, mpsc};
+
+use crate::user_agent::LegId;
+
+/// Where a leg's signals go; both are bounded, and the receiver must drain them.
+#[derive(Clone)]
+pub struct LegSinks {
+    /// Signalling. What does not fit is kept and offered again, up to 64 signals.
+    pub signals: mpsc::Sender<LegSignal>,
+    /// Given to the media engine for the leg's stream.
+    pub stream: mpsc::Sender<StreamEvent>,
+}
+
+/// What a leg sends to its call.
+pub enum LegSignal {
+    /// Something happened.
+    Event(LegEvent),
+    /// The media stream; comes once, before `LegEvent::Media { active: true }`. The endpoint keeps
+    /// a weak reference to follow the peer's holds and moves, so dropping this closes the stream.
+    Stream(Arc<StreamHandle>),
+}
+
+/// The call's hand on a leg. Dropping it hangs up.
+pub struct LegHandle {
+    id: LegId,
+    sip_call_id: Arc<str>,
+    mailbox: Arc<Mailbox>,
+}
+
+impl LegHandle {
+    pub(crate) fn new(id: LegId, sip_call_id: &str, mailbox: Arc<Mailbox>) -> Self {
+        Self { id, sip_call_id: sip_call_id.into(), mailbox }
+    }
+
+    /// Names the call's sinks for an incoming leg and delivers what was kept.
+    pub fn attach(&self, sinks: LegSinks) {
+        self.attach_with(Attachment { sinks, tap: None });
+    }
+
+    /// Asks the leg for something. Never blocks; the outcome comes as signals. An answer waits for
+    /// [`Self::attach`].
+    pub fn command(&self, command: LegCommand) {
+        self.mailbox.post(self.id, |wishes| match command {
+            // The first decision counts; the user agent ignores a second one anyway.
+            LegCommand::Answer => {
+                wishes.decision.get_or_insert(Decision::Answer);
+            }
+            LegCommand::Reject(reason) => {
+                wishes.decision.get_or_insert(Decision::Reject(reason));
+            }
+            LegCommand::HangUp => wishes.hang_up = true,
+        });
+    }
+
+    /// The SIP Call-ID.
+    pub fn sip_call_id(&self) -> &str {
+        &self.sip_call_id
+    }
+
+    /// Refuses for good: SIP 603.
+    pub(crate) fn decline(&self) {
+        self.mailbox.post(self.id, |wishes| {
+            wishes.decision.get_or_insert(Decision::Decline);
+        });
+    }
+
+    pub(crate) fn attach_with(&self, attachment: Attachment) {
+        self.mailbox.post(self.id, |wishes| wishes.attachment = Some(attachment));
+    }
+}
+
+impl Drop for LegHandle {
+    fn drop(&mut self) {
+        self.mailbox.post(self.id, |wishes| wishes.dropped = true);
+    }
+}
+
+/// Sinks, and for phones a copy of the audio.
+#[derive(Clone)]
+pub(crate) struct Attachment {
+    pub(crate) sinks: LegSinks,
+    pub(crate) tap: Option<SyncSender<TappedPacket>>,
+}
+
+/// What becomes of a ringing leg.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Decision {
+    Answer,
+    Reject(RejectReason),
+    /// 603; Graph has no such reason, people at phones do.
+    Decline,
+}
+
+/// What a call wants of one leg; each wish at most once.
+#[derive(Default)]
+pub(crate) struct Wishes {
+    pub(crate) attachment: Option<Attachment>,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) hang_up: bool,
+    pub(crate) dropped: bool,
+}
+
+/// Wishes of all legs; at most one entry for each living handle, so it is bounded.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    wishes: Mutex<BTreeMap<LegId, Wishes>>,
+    posted: Notify,
+}
+
+impl Mailbox {
+    fn post(&self, leg: LegId, change: impl FnOnce(&mut Wishes)) {
+        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        change(wishes.entry(leg).or_default());
+        drop(wishes);
+        self.posted.notify_one();
+    }
+
+    /// Waits until something is in the box. Cancel-safe.
+    pub(crate) async fn posted(&self) {
+        self.posted.notified().await;
+    }
+
+    pub(crate) fn take(&self) -> BTreeMap<LegId, Wishes> {
+        std::mem::take(&mut self.wishes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

@@ -1,0 +1,24 @@
+//! SIP legs (RFC 3261): user agent, registrar, SDP, and the built-in phone.
+//!
+//! [`Endpoint`] is the door. Behind it, `user_agent` decides without touching a socket or a
+//! clock, and `shell` acts. sipx-sip parses messages and runs their transactions; nothing of it is
+//! visible outside.
+
+mod digest;
+mod endpoint;
+mod gate;
+mod leg;
+pub mod phone;
+mod port_pool;
+mod registrar;
+mod result_info;
+mod sdp;
+mod shell;
+mod transport;
+mod user_agent;
+
+pub use digest::DigestAlgorithm;
+pub use endpoint::{
+    CallError, Endpoint, EndpointConfig, IncomingCall, OutgoingCall, Party, PhoneAccount, Trunk,
+};
+pub use leg::{LegHandle, LegSignal, LegSinks};

@@ -1,0 +1,276 @@
+//! One call of the built-in phone.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    time::Duration,
+};
+
+use graphophone_call::{LegCommand, LegEvent, RejectReason, ResultInfo, Tone};
+use graphophone_media::{
+    engine::{EngineFull, PlayoutId, Segment, StreamEvent, StreamHandle, TappedPacket},
+    prompt::Prompt,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep},
+};
+
+use super::{AnswerPolicy, Heard, heard::Recorder};
+use crate::{LegHandle, LegSignal, LegSinks};
+
+/// Signals and stream events that wait for the call's task.
+const EVENTS: usize = 64;
+/// Packets between two looks at the tap: more than 10 s.
+const TAP: usize = 512;
+const TAP_INTERVAL: Duration = Duration::from_millis(200);
+/// How long after the end audio is still taken in.
+const STRAGGLERS: Duration = Duration::from_millis(50);
+
+/// How far a call is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallStage {
+    /// Nothing is decided.
+    Trying,
+    /// The far end rings; an incoming call begins here.
+    Ringing,
+    /// Both ends are connected.
+    Established,
+    /// Over.
+    Ended(ResultInfo),
+}
+
+/// A call of the phone; clones share it. It goes on when all of them are gone.
+#[derive(Clone)]
+pub struct PhoneCall(Arc<Inner>);
+
+struct Inner {
+    leg: Arc<LegHandle>,
+    stage: watch::Receiver<CallStage>,
+    stream: Mutex<Option<Arc<StreamHandle>>>,
+    tap: Mutex<Receiver<TappedPacket>>,
+    recorder: Mutex<Recorder>,
+}
+
+/// The call's ends of the leg's queues.
+pub(super) struct Wiring {
+    signals: mpsc::Receiver<LegSignal>,
+    events: mpsc::Receiver<StreamEvent>,
+    tap: Receiver<TappedPacket>,
+}
+
+/// Makes the queues between a leg and its call.
+pub(super) fn wire() -> (Wiring, LegSinks, SyncSender<TappedPacket>) {
+    let (signal_sender, signals) = mpsc::channel(EVENTS);
+    let (event_sender, events) = mpsc::channel(EVENTS);
+    let (tap_sender, tap) = sync_channel(TAP);
+    let sinks = LegSinks { signals: signal_sender, stream: event_sender };
+    (Wiring { signals, events, tap }, sinks, tap_sender)
+}
+
+impl PhoneCall {
+    /// `policy` is what to do with an incoming call.
+    pub(super) fn start(leg: LegHandle, wiring: Wiring, policy: Option<AnswerPolicy>) -> Self {
+        let first = if policy.is_some() { CallStage::Ringing } else { CallStage::Trying };
+        let (stages, stage) = watch::channel(first);
+        let call = Self(Arc::new(Inner {
+            leg: Arc::new(leg),
+            stage,
+            stream: Mutex::new(None),
+            tap: Mutex::new(wiring.tap),
+            recorder: Mutex::default(),
+        }));
+        if let Some(policy) = policy {
+            call.decide(policy);
+        }
+        tokio::spawn(call.clone().run(wiring.signals, wiring.events, stages));
+        call
+    }
+
+    /// How far it is now.
+    pub fn stage(&self) -> CallStage {
+        self.0.stage.borrow().clone()
+    }
+
+    /// The SIP Call-ID.
+    pub fn sip_call_id(&self) -> &str {
+        self.0.leg.sip_call_id()
+    }
+
+    /// Waits until both ends are connected.
+    ///
+    /// # Errors
+    /// Why it ended instead.
+    pub async fn established(&self) -> Result<(), ResultInfo> {
+        match self
+            .reached(|stage| *stage != CallStage::Trying && *stage != CallStage::Ringing)
+            .await
+        {
+            CallStage::Ended(result) => Err(result),
+            CallStage::Trying | CallStage::Ringing | CallStage::Established => Ok(()),
+        }
+    }
+
+    /// Waits until the far end rings, or more.
+    pub async fn ringing(&self) -> CallStage {
+        self.reached(|stage| *stage != CallStage::Trying).await
+    }
+
+    /// Waits until the call is over, and says why.
+    pub async fn ended(&self) -> ResultInfo {
+        loop {
+            let over = |stage: &CallStage| matches!(stage, CallStage::Ended(_));
+            if let CallStage::Ended(result) = self.reached(over).await {
+                return result;
+            }
+        }
+    }
+
+    /// What was heard so far. Readable also after the end.
+    pub fn heard(&self) -> Heard {
+        self.0.listen();
+        self.0.lock_recorder().heard()
+    }
+
+    /// Answers now, whatever the policy.
+    pub fn answer(&self) {
+        self.0.leg.command(LegCommand::Answer);
+    }
+
+    /// Hangs up, cancels or refuses.
+    pub fn hang_up(&self) {
+        self.0.leg.command(LegCommand::HangUp);
+    }
+
+    /// Presses keys one after another, each for 100 ms with 60 ms between (RFC 4733).
+    ///
+    /// # Errors
+    /// [`EngineFull`] without a stream, or when the engine does not take it.
+    pub fn press(&self, tones: &[Tone]) -> Result<(), EngineFull> {
+        let codes = tones.iter().map(|tone| tone.event_code()).collect();
+        let stream = self.0.stream().ok_or(EngineFull)?;
+        stream.send_tones(codes, Duration::from_millis(100), Duration::from_millis(60))
+    }
+
+    /// Says something into the call.
+    ///
+    /// # Errors
+    /// [`EngineFull`] without a stream, or when the engine does not take it.
+    pub fn say(&self, prompt: &Prompt) -> Result<(), EngineFull> {
+        let stream = self.0.stream().ok_or(EngineFull)?;
+        let prompt = Arc::new(prompt.encode(stream.codec()));
+        let id = PlayoutId(rand::random());
+        stream.play(id, vec![Segment { prompt, repeat: 1 }], true, false).map(drop)
+    }
+
+    async fn reached(&self, wanted: impl Fn(&CallStage) -> bool) -> CallStage {
+        let mut stage = self.0.stage.clone();
+        match stage.wait_for(|stage| wanted(stage)).await {
+            Ok(stage) => stage.clone(),
+            // The task always ends with `Ended`; an aborted runtime is the one exception.
+            Err(_) => CallStage::Ended(ResultInfo::of_call(500, 9001, "The phone has stopped.")),
+        }
+    }
+
+    fn decide(&self, policy: AnswerPolicy) {
+        match policy {
+            AnswerPolicy::After(Duration::ZERO) => self.answer(),
+            AnswerPolicy::After(delay) => {
+                let call = Arc::downgrade(&self.0);
+                tokio::spawn(async move {
+                    sleep(delay).await;
+                    if let Some(call) = call.upgrade() {
+                        call.leg.command(LegCommand::Answer);
+                    }
+                });
+            }
+            AnswerPolicy::Busy => self.0.leg.command(LegCommand::Reject(RejectReason::Busy)),
+            AnswerPolicy::Decline => self.0.leg.decline(),
+            AnswerPolicy::Never => {}
+        }
+    }
+
+    async fn run(
+        self,
+        mut signals: mpsc::Receiver<LegSignal>,
+        mut events: mpsc::Receiver<StreamEvent>,
+        stages: watch::Sender<CallStage>,
+    ) {
+        let mut look = interval(TAP_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                signal = signals.recv() => match signal {
+                    Some(LegSignal::Stream(stream)) => {
+                        *self.0.lock_stream() = Some(stream);
+                    }
+                    Some(LegSignal::Event(event)) => {
+                        if let Some(stage) = self.notice(event) {
+                            let over = matches!(stage, CallStage::Ended(_));
+                            if over {
+                                // A BYE may overtake the audio that was sent before it.
+                                sleep(STRAGGLERS).await;
+                                self.0.listen();
+                            }
+                            stages.send_replace(stage);
+                            if over {
+                                break;
+                            }
+                        }
+                    }
+                    None => {
+                        let text = "The phone's endpoint has stopped.";
+                        let result = ResultInfo::of_call(500, 9001, text);
+                        stages.send_replace(CallStage::Ended(result));
+                        break;
+                    }
+                },
+                Some(event) = events.recv() => {
+                    if let StreamEvent::Tone(code) = event {
+                        self.0.lock_recorder().tone(code);
+                    }
+                }
+                _ = look.tick() => self.0.listen(),
+            }
+        }
+        *self.0.lock_stream() = None;
+    }
+
+    fn notice(&self, event: LegEvent) -> Option<CallStage> {
+        match event {
+            LegEvent::Ringing => Some(CallStage::Ringing),
+            LegEvent::Answered => Some(CallStage::Established),
+            LegEvent::Ended(result) => Some(CallStage::Ended(result)),
+            LegEvent::Tone(tone) => {
+                self.0.lock_recorder().tone(tone.event_code());
+                None
+            }
+            LegEvent::Media { .. } => None,
+        }
+    }
+}
+
+impl Inner {
+    /// Takes what the engine has left in the tap.
+    fn listen(&self) {
+        let tap = self.tap.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recorder = self.lock_recorder();
+        for packet in tap.try_iter() {
+            recorder.take(&packet);
+        }
+    }
+
+    fn stream(&self) -> Option<Arc<StreamHandle>> {
+        self.lock_stream().clone()
+    }
+
+    fn lock_stream(&self) -> std::sync::MutexGuard<'_, Option<Arc<StreamHandle>>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_recorder(&self) -> std::sync::MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

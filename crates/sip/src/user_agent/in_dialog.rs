@@ -1,0 +1,320 @@
+//! Requests inside a dialog: BYE both ways, re-INVITE, INFO with a key press, OPTIONS.
+
+use std::{sync::Arc, time::Instant};
+
+use graphophone_call::{LegEvent, Tone};
+use sipx_sip::{HeaderName, Method, Request, Response, headers::ContentType};
+
+use super::{
+    LegId, Output, UserAgent,
+    dialog::Dialog,
+    flow::Flow,
+    incoming::warning,
+    leg::{Leg, State, Unacknowledged},
+    message,
+    screening::allow,
+    timers::Timer,
+    transactions::Purpose,
+};
+use crate::{
+    result_info::Cause,
+    sdp::{self, Agreed},
+};
+
+impl UserAgent {
+    /// Ends a leg in whatever state it is, at our owner's wish.
+    pub(crate) fn hang_up(&mut self, now: Instant, id: LegId) {
+        match self.legs.get(&id).map(|leg| &leg.state) {
+            Some(State::Calling(_)) => self.abandon_call(now, id, Cause::HungUp),
+            Some(State::Ringing(_)) => self.refuse_leg(now, id, 480, Vec::new(), Cause::HungUp),
+            Some(State::Established(_)) => self.finish(now, id, Cause::HungUp),
+            Some(State::Ending { .. }) | None => {}
+        }
+    }
+
+    /// The engine has no room for the stream of an established leg.
+    pub(crate) fn lose_media(&mut self, now: Instant, id: LegId) {
+        self.finish(now, id, Cause::NoResources);
+    }
+
+    /// Ends an established leg with BYE.
+    pub(super) fn finish(&mut self, now: Instant, id: LegId, cause: Cause) {
+        let Some(leg) = self.legs.remove(&id) else { return };
+        match &leg.state {
+            State::Established(established) => {
+                let dialog = established.dialog.clone();
+                self.timers.stop(&Timer::Accept(id));
+                self.leave(now, id, leg, dialog, cause);
+            }
+            State::Calling(_) | State::Ringing(_) | State::Ending { .. } => {
+                self.legs.insert(id, leg);
+            }
+        }
+    }
+
+    /// Sends BYE in a dialog; the leg is gone when it is answered.
+    pub(super) fn leave(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        mut leg: Leg,
+        dialog: Dialog,
+        cause: Cause,
+    ) {
+        leg.state = State::Ending { dialog: Box::new(dialog.clone()), cause, tries: 0 };
+        self.legs.insert(id, leg);
+        self.send_bye(now, dialog, Some(id), Vec::new());
+    }
+
+    pub(super) fn send_bye(
+        &mut self,
+        now: Instant,
+        mut dialog: Dialog,
+        leg: Option<LegId>,
+        credentials: Vec<(HeaderName, String)>,
+    ) {
+        dialog.local_cseq += 1;
+        let branch = self.ids.branch();
+        let bye = dialog.request(Method::Bye, dialog.local_cseq, &branch, credentials);
+        let sent = bye
+            .and_then(|bye| self.send_request(now, dialog.next_hop(), bye, Purpose::Bye { leg }));
+        if sent.is_none()
+            && let Some(id) = leg
+        {
+            self.bye_outcome(now, id, Err(Cause::Unreachable));
+        }
+    }
+
+    /// Our BYE was answered or never will be; either way the leg is over. A proxy may want to
+    /// know first who hangs up.
+    pub(super) fn bye_outcome(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        outcome: Result<Response, Cause>,
+    ) {
+        if matches!(&outcome, Ok(response) if response.status.is_provisional()) {
+            return;
+        }
+        let Some(mut leg) = self.legs.remove(&id) else { return };
+        let State::Ending { dialog, cause, tries } = &mut leg.state else {
+            self.legs.insert(id, leg);
+            return;
+        };
+        let cause = *cause;
+        if let Ok(response) = &outcome
+            && matches!(response.status.code(), 401 | 407)
+            && *tries == 0
+            && let Some(credentials) = leg.credentials.clone()
+        {
+            *tries += 1;
+            dialog.local_cseq += 1;
+            let dialog = dialog.as_ref().clone();
+            let uri = dialog.request_uri();
+            let header = self.authorization(response, &credentials, "BYE", &uri);
+            if let Some(header) = header {
+                self.legs.insert(id, leg);
+                return self.send_bye(now, dialog, Some(id), vec![header]);
+            }
+        }
+        self.end(id, leg, cause);
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "sipx may come to know more methods")]
+    pub(super) fn receive_in_dialog(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        reply_to: Flow,
+        request: Request,
+    ) {
+        let tag = message::to_tag(&request.headers).unwrap_or_default();
+        let Some(id) = self.tags.get(&tag).copied() else {
+            return self.refuse(reply_to, &request, 481, Vec::new());
+        };
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let (owns, in_order) = match &mut leg.state {
+            State::Established(established) => {
+                let dialog = &mut established.dialog;
+                (dialog.owns(&request.headers), note_cseq(dialog, &request))
+            }
+            State::Ending { dialog, .. } => {
+                (dialog.owns(&request.headers), note_cseq(dialog, &request))
+            }
+            State::Ringing(ringing) => {
+                let same = message::call_id(&ringing.request.headers)
+                    == message::call_id(&request.headers)
+                    && message::from_tag(&ringing.request.headers)
+                        == message::from_tag(&request.headers);
+                (same, true)
+            }
+            State::Calling(_) => (false, false),
+        };
+        if !owns {
+            return self.refuse(reply_to, &request, 481, Vec::new());
+        }
+        if !in_order {
+            return self.conclude(now, reply_to, request, 500, Vec::new());
+        }
+        let unknown = message::tokens(&request.headers, &HeaderName::Require);
+        if !unknown.is_empty() && request.method != Method::Bye {
+            let unsupported = (HeaderName::Unsupported, unknown.join(", "));
+            return self.conclude(now, reply_to, request, 420, vec![unsupported]);
+        }
+        match &request.method {
+            Method::Bye => self.receive_bye(now, id, reply_to, request),
+            Method::Invite => self.receive_reinvite(now, id, flow, reply_to, request),
+            Method::Info => {
+                let (status, tone) = read_info(&request);
+                self.conclude(now, reply_to, request, status, Vec::new());
+                if let Some(tone) = tone {
+                    self.tell(id, LegEvent::Tone(tone));
+                }
+            }
+            Method::Options => {
+                let headers = vec![allow(), (HeaderName::Accept, message::SDP.to_owned())];
+                self.conclude(now, reply_to, request, 200, headers);
+            }
+            Method::Other(_) => self.conclude(now, reply_to, request, 501, vec![allow()]),
+            _ => self.conclude(now, reply_to, request, 405, vec![allow()]),
+        }
+    }
+
+    fn receive_bye(&mut self, now: Instant, id: LegId, reply_to: Flow, request: Request) {
+        self.conclude(now, reply_to, request, 200, Vec::new());
+        match self.legs.get(&id).map(|leg| &leg.state) {
+            Some(State::Ringing(_)) => self.caller_gave_up(now, id),
+            Some(State::Established(_)) => {
+                if let Some(leg) = self.legs.remove(&id) {
+                    let cause = Cause::PeerHungUp { phone: leg.phone };
+                    self.end(id, leg, cause);
+                }
+            }
+            // Our own BYE is on its way and will be answered, too.
+            Some(State::Ending { .. } | State::Calling(_)) | None => {}
+        }
+    }
+
+    /// A later offer of the peer, or its wish to see one of ours (RFC 3261 §14.2).
+    fn receive_reinvite(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        flow: Flow,
+        reply_to: Flow,
+        request: Request,
+    ) {
+        let busy = match self.legs.get(&id).map(|leg| &leg.state) {
+            Some(State::Established(established)) => established.unacknowledged.is_some(),
+            Some(State::Calling(_) | State::Ringing(_) | State::Ending { .. }) | None => true,
+        };
+        if busy {
+            return self.conclude(now, reply_to, request, 491, Vec::new());
+        }
+        let offer = match self.read_offer(&request) {
+            Ok(offer) => offer,
+            Err((status, headers)) => {
+                return self.conclude(now, reply_to, request, status, headers);
+            }
+        };
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        let (Some(local), Some(before)) = (&mut leg.local, leg.agreed) else { return };
+        local.version += 1;
+        // Prompts are encoded for this codec, so it stays for the whole call.
+        let (body, after) = match &offer {
+            None => (sdp::offer(local), None),
+            Some(offer) => match sdp::answer(offer, local, Some(before.codec)) {
+                Ok((body, agreed)) => (body, Some(agreed)),
+                Err(error) => {
+                    let headers = vec![warning(&error.to_string())];
+                    return self.conclude(now, reply_to, request, 488, headers);
+                }
+            },
+        };
+        let contact = message::our_contact(&reply_to, &leg.user);
+        let headers = [(HeaderName::Contact, contact), allow()];
+        let Some(response) = message::respond(&request, 200, None, &headers, Some(body)) else {
+            return;
+        };
+        let State::Established(established) = &mut leg.state else { return };
+        established.dialog.refresh(&request.headers, flow);
+        let cseq = message::cseq(&request.headers).unwrap_or_default();
+        let Some(key) = self.start_server(now, reply_to, request, None) else { return };
+        let waiting = Unacknowledged {
+            key: Arc::clone(&key),
+            response: response.clone(),
+            cseq,
+            interval: super::TIMERS.t1,
+            until: now + super::TIMERS.timeout(),
+            first: false,
+            offered: after.is_none(),
+        };
+        self.send_response(now, &key, response);
+        self.timers.set(Timer::Accept(id), now + super::TIMERS.t1);
+        let Some(leg) = self.legs.get_mut(&id) else { return };
+        if let State::Established(established) = &mut leg.state {
+            established.unacknowledged = Some(waiting);
+        }
+        if let Some(after) = after {
+            leg.agreed = Some(after);
+            self.change_media(id, before, after);
+        }
+    }
+
+    /// Tells the shell and the owner what a new agreement changes.
+    pub(super) fn change_media(&mut self, id: LegId, before: Agreed, after: Agreed) {
+        if before.remote != after.remote || before.sending != after.sending {
+            let Agreed { remote, sending, .. } = after;
+            self.outputs.push_back(Output::UpdateMedia { leg: id, remote, sending });
+        }
+        if before.sending != after.sending {
+            self.tell(id, LegEvent::Media { active: after.sending });
+        }
+    }
+}
+
+/// Takes the sequence number of a request; `false` if it is not above the last
+/// (RFC 3261 §12.2.2).
+fn note_cseq(dialog: &mut Dialog, request: &Request) -> bool {
+    let Some(cseq) = message::cseq(&request.headers) else { return false };
+    let in_order = dialog.remote_cseq.is_none_or(|last| cseq > last);
+    if in_order {
+        dialog.remote_cseq = Some(cseq);
+    }
+    in_order
+}
+
+/// Status for an INFO and the key it names (`application/dtmf-relay`, as many gateways send it).
+fn read_info(request: &Request) -> (u16, Option<Tone>) {
+    if request.body().is_empty() {
+        return (200, None);
+    }
+    let kind = message::typed::<ContentType>(&request.headers);
+    let text = String::from_utf8_lossy(request.body());
+    let signal = match kind {
+        Some(kind) if kind.is("application", "dtmf-relay") => text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("signal"))
+            .map(|(_, value)| value.trim().to_owned()),
+        Some(kind) if kind.is("application", "dtmf") => Some(text.trim().to_owned()),
+        Some(_) | None => return (415, None),
+    };
+    match signal.as_deref().and_then(tone) {
+        Some(tone) => (200, Some(tone)),
+        None => (400, None),
+    }
+}
+
+fn tone(signal: &str) -> Option<Tone> {
+    let code = match signal {
+        "*" => 10,
+        "#" => 11,
+        "A" | "a" => 12,
+        "B" | "b" => 13,
+        "C" | "c" => 14,
+        "D" | "d" => 15,
+        number => number.parse().ok()?,
+    };
+    Tone::from_event_code(code)
+}

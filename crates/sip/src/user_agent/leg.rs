@@ -1,0 +1,103 @@
+//! What the user agent knows of one leg.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sipx_sip::{HeaderName, Request, Response, TransactionKey, Uri, auth::Credentials};
+
+use super::{dialog::Dialog, flow::Flow};
+use crate::{
+    result_info::Cause,
+    sdp::{self, Agreed, Description},
+};
+
+/// One leg, from the first INVITE to its end.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) local_tag: String,
+    /// The other end is a phone registered here.
+    pub(super) phone: bool,
+    /// User part of our Contact.
+    pub(super) user: String,
+    pub(super) credentials: Option<Credentials>,
+    /// Our end of the media, once there is one.
+    pub(super) local: Option<sdp::Local>,
+    /// What offer and answer agreed on, once they did.
+    pub(super) agreed: Option<Agreed>,
+    /// The owner has been told that the leg is gone; what is left is courtesy to the peer.
+    pub(super) said_end: bool,
+    pub(super) state: State,
+}
+
+/// How far it is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Our INVITE is out.
+    Calling(Box<Calling>),
+    /// A peer's INVITE waits for our owner's decision.
+    Ringing(Box<Ringing>),
+    /// There is a dialog.
+    Established(Box<Established>),
+    /// Our BYE is out.
+    Ending { dialog: Box<Dialog>, cause: Cause, tries: u8 },
+}
+
+/// See [`State::Calling`].
+#[derive(Debug)]
+pub(super) struct Calling {
+    pub(super) target: Uri,
+    pub(super) flow: Flow,
+    /// From, without our tag.
+    pub(super) from: String,
+    pub(super) call_id: String,
+    pub(super) cseq: u32,
+    /// The INVITE in flight; `None` only while it is being composed.
+    pub(super) key: Option<Arc<TransactionKey>>,
+    pub(super) request: Option<Request>,
+    /// `Authorization` or `Proxy-Authorization` of the INVITE in flight.
+    pub(super) authorization: Option<(HeaderName, String)>,
+    /// Challenges answered.
+    pub(super) tries: u8,
+    /// A provisional response has come, so a CANCEL may go (RFC 3261 §9.1).
+    pub(super) provisional: bool,
+    pub(super) said_ringing: bool,
+    /// Why we no longer want the call.
+    pub(super) unwanted: Option<Cause>,
+}
+
+/// See [`State::Ringing`].
+#[derive(Debug)]
+pub(super) struct Ringing {
+    pub(super) key: Arc<TransactionKey>,
+    pub(super) request: Request,
+    pub(super) flow: Flow,
+    /// `None`: the INVITE had no description, so we offer in our 200.
+    pub(super) offer: Option<Description>,
+    pub(super) merge_key: (String, String, u32),
+}
+
+/// See [`State::Established`].
+#[derive(Debug)]
+pub(super) struct Established {
+    pub(super) dialog: Dialog,
+    /// A 2xx of ours that has not been acknowledged.
+    pub(super) unacknowledged: Option<Unacknowledged>,
+}
+
+/// Our 2xx to an INVITE, first or later, until its ACK.
+#[derive(Debug)]
+pub(super) struct Unacknowledged {
+    pub(super) key: Arc<TransactionKey>,
+    pub(super) response: Response,
+    pub(super) cseq: u32,
+    /// Time to the next repetition.
+    pub(super) interval: Duration,
+    /// When the peer is given up.
+    pub(super) until: Instant,
+    /// It answers the call itself, not a re-INVITE.
+    pub(super) first: bool,
+    /// It carries our offer, so the ACK must carry the answer.
+    pub(super) offered: bool,
+}

@@ -1,0 +1,359 @@
+//! Outgoing INVITE: provisional and final responses, challenges, forks, CANCEL.
+
+use std::{sync::Arc, time::Instant};
+
+use graphophone_call::LegEvent;
+use sipx_sip::{
+    HeaderName, Message, Method, Request, Response, TransactionKey,
+    auth::{self, Challenge, Credentials},
+};
+
+use super::{
+    LegId, NewCall, Output, UserAgent,
+    dialog::Dialog,
+    leg::{Calling, Established, Leg, State},
+    message,
+    timers::Timer,
+    transactions::Purpose,
+};
+use crate::{
+    result_info::Cause,
+    sdp::{self, Agreed, Description, SdpError},
+};
+
+/// Most challenges we answer for one request (AST-2020-002: a server may challenge for ever).
+const MOST_TRIES: u8 = 2;
+/// Most answers of different peers to one INVITE.
+const MOST_FORKS: usize = 16;
+
+impl UserAgent {
+    /// Sends an INVITE with our offer. Gives the leg and its Call-ID.
+    pub(crate) fn place_call(&mut self, now: Instant, call: NewCall) -> (LegId, String) {
+        let id = self.new_leg_id();
+        let call_id = self.ids.call_id();
+        let host = call.from_host.unwrap_or_else(|| message::uri_host(call.flow.local.ip()));
+        let user = message::escaped_user(&call.from_user);
+        let at = if user.is_empty() { "" } else { "@" };
+        let display = call.from_display.map(|name| message::quoted(&name) + " ");
+        let leg = Leg {
+            local_tag: self.ids.tag(),
+            phone: call.phone,
+            user: call.from_user,
+            credentials: call.credentials,
+            local: Some(call.local),
+            agreed: None,
+            said_end: false,
+            state: State::Calling(Box::new(Calling {
+                target: call.target,
+                flow: call.flow,
+                from: format!("{}<sip:{user}{at}{host}>", display.unwrap_or_default()),
+                call_id: call_id.clone(),
+                cseq: self.ids.first_cseq(),
+                key: None,
+                request: None,
+                authorization: None,
+                tries: 0,
+                provisional: false,
+                said_ringing: false,
+                unwanted: None,
+            })),
+        };
+        self.tags.insert(leg.local_tag.clone(), id);
+        self.timers.set(Timer::Ring(id), now + call.ring_timeout);
+        self.invite(now, id, leg);
+        (id, call_id)
+    }
+
+    /// Sends the INVITE of a leg, for the first time or with credentials.
+    fn invite(&mut self, now: Instant, id: LegId, mut leg: Leg) {
+        let branch = self.ids.branch();
+        let request = self.compose_invite(&leg, &branch);
+        let State::Calling(calling) = &mut leg.state else { return };
+        let flow = calling.flow;
+        calling.request.clone_from(&request);
+        self.legs.insert(id, leg);
+        let key =
+            request.and_then(|request| self.send_request(now, flow, request, Purpose::Invite(id)));
+        match (key, self.legs.remove(&id)) {
+            (Some(key), Some(mut leg)) => {
+                if let State::Calling(calling) = &mut leg.state {
+                    calling.key = Some(key);
+                }
+                self.legs.insert(id, leg);
+            }
+            (None, Some(leg)) => self.end(id, leg, Cause::Unreachable),
+            (_, None) => {}
+        }
+    }
+
+    fn compose_invite(&self, leg: &Leg, branch: &str) -> Option<Request> {
+        let State::Calling(calling) = &leg.state else { return None };
+        let target = String::from_utf8_lossy(&calling.target.to_bytes()).into_owned();
+        let mut headers = vec![
+            (HeaderName::Via, message::via(&calling.flow, branch)),
+            (HeaderName::MaxForwards, "70".to_owned()),
+            (HeaderName::From, format!("{};tag={}", calling.from, leg.local_tag)),
+            (HeaderName::To, format!("<{target}>")),
+            (HeaderName::CallId, calling.call_id.clone()),
+            (HeaderName::CSeq, format!("{} INVITE", calling.cseq)),
+            (HeaderName::Contact, message::our_contact(&calling.flow, &leg.user)),
+            (HeaderName::Allow, message::ALLOW.to_owned()),
+            (HeaderName::UserAgent, self.config.agent.clone()),
+        ];
+        headers.extend(calling.authorization.clone());
+        let offer = sdp::offer(leg.local.as_ref()?);
+        message::request(Method::Invite, calling.target.clone(), headers, Some(offer))
+    }
+
+    /// What became of an INVITE of ours.
+    pub(super) fn invite_outcome(
+        &mut self,
+        now: Instant,
+        key: &Arc<TransactionKey>,
+        id: LegId,
+        outcome: Result<Response, Cause>,
+    ) {
+        let is_current = |leg: &mut Leg| match &leg.state {
+            // Not yet noted: the transaction failed while it was being started.
+            State::Calling(calling) => calling.key.as_ref().is_none_or(|current| current == key),
+            State::Ringing(_) | State::Established(_) | State::Ending { .. } => false,
+        };
+        let waiting = self.legs.get_mut(&id).is_some_and(is_current);
+        match outcome {
+            Ok(response) if response.status.is_success() => {
+                self.answered(now, key, waiting.then_some(id), &response);
+            }
+            Ok(response) if waiting => self.not_answered(now, id, &response),
+            Err(cause) if waiting => {
+                if let Some(leg) = self.legs.remove(&id) {
+                    let cause = unwanted(&leg).unwrap_or(cause);
+                    self.end(id, leg, cause);
+                }
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn not_answered(&mut self, now: Instant, id: LegId, response: &Response) {
+        let Some(mut leg) = self.legs.remove(&id) else { return };
+        let State::Calling(calling) = &mut leg.state else { return };
+        let status = response.status.code();
+        if status < 200 {
+            calling.provisional = true;
+            let rings = matches!(status, 180 | 183) && !calling.said_ringing;
+            calling.said_ringing |= rings;
+            let unwanted = calling.unwanted.is_some();
+            self.legs.insert(id, leg);
+            if unwanted {
+                self.cancel(now, id);
+            } else if rings {
+                self.tell(id, LegEvent::Ringing);
+            }
+            return;
+        }
+        if let Some(cause) = calling.unwanted {
+            return self.end(id, leg, cause);
+        }
+        if matches!(status, 401 | 407)
+            && calling.tries < MOST_TRIES
+            && let Some(credentials) = &leg.credentials
+            && let Some(header) = self.authorization(
+                response,
+                credentials,
+                "INVITE",
+                &String::from_utf8_lossy(&calling.target.to_bytes()),
+            )
+        {
+            let Some(State::Calling(calling)) = Some(&mut leg.state) else { return };
+            calling.authorization = Some(header);
+            calling.tries += 1;
+            calling.cseq += 1;
+            calling.key = None;
+            calling.provisional = false;
+            return self.invite(now, id, leg);
+        }
+        self.end(id, leg, Cause::Status(status));
+    }
+
+    /// Answers the strongest challenge of a 401 or 407.
+    pub(super) fn authorization(
+        &mut self,
+        response: &Response,
+        credentials: &Credentials,
+        method: &str,
+        uri: &str,
+    ) -> Option<(HeaderName, String)> {
+        let proxy = response.status.code() == 407;
+        let name = if proxy { HeaderName::ProxyAuthenticate } else { HeaderName::WwwAuthenticate };
+        let challenges = response
+            .headers
+            .get_all(&name)
+            .filter_map(|header| Challenge::parse(&header.value(), proxy))
+            .collect();
+        let challenge = auth::strongest(challenges)?;
+        let cnonce = self.ids.tag();
+        let value = auth::respond(&challenge, credentials, method, uri, 1, &cnonce);
+        Some((challenge.response_header(), value))
+    }
+
+    /// A 2xx: the answer, the answer of another branch of a fork, or a repetition.
+    fn answered(
+        &mut self,
+        now: Instant,
+        key: &Arc<TransactionKey>,
+        waiting: Option<LegId>,
+        response: &Response,
+    ) {
+        let tag = message::to_tag(&response.headers).unwrap_or_default();
+        let Some(entry) = self.clients.get(key) else { return };
+        let flow = entry.flow;
+        let known = entry.acknowledged.iter().find(|(known, ..)| *known == tag).cloned();
+        if let Some((_, flow, ack)) = known {
+            self.outputs.push_back(Output::Send { flow, message: ack });
+            return;
+        }
+        if entry.acknowledged.len() >= MOST_FORKS {
+            return;
+        }
+        let Some(request) = self.layer.client_request(key).cloned() else { return };
+        let phone = waiting.and_then(|id| self.legs.get(&id)).is_some_and(|leg| leg.phone);
+        let Some(dialog) = Dialog::of_response(&request, response, flow, phone) else { return };
+        self.acknowledge(key, &request, &dialog, tag);
+        match waiting {
+            Some(id) => self.establish(now, id, dialog, response),
+            // Somebody else answered first, or the call is over.
+            None => self.send_bye(now, dialog, None, Vec::new()),
+        }
+    }
+
+    /// The ACK to a 2xx is ours and not the transaction's (RFC 3261 §13.2.2.4).
+    fn acknowledge(
+        &mut self,
+        key: &Arc<TransactionKey>,
+        invite: &Request,
+        dialog: &Dialog,
+        tag: String,
+    ) {
+        // It carries the credentials of its INVITE (RFC 3261 §22.1).
+        let credentials = [HeaderName::Authorization, HeaderName::ProxyAuthorization]
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), message::text(&invite.headers, &name)?)))
+            .collect();
+        let branch = self.ids.branch();
+        let Some(ack) = dialog.request(Method::Ack, dialog.local_cseq, &branch, credentials) else {
+            return;
+        };
+        let ack = Message::Request(ack).to_bytes();
+        let flow = dialog.next_hop();
+        self.outputs.push_back(Output::Send { flow, message: ack.clone() });
+        if let Some(entry) = self.clients.get_mut(key) {
+            entry.acknowledged.push((tag, flow, ack));
+        }
+    }
+
+    /// The first answer to our call.
+    fn establish(&mut self, now: Instant, id: LegId, dialog: Dialog, response: &Response) {
+        let Some(mut leg) = self.legs.remove(&id) else { return };
+        self.timers.stop(&Timer::Ring(id));
+        self.timers.stop(&Timer::Cancelled(id));
+        if let Some(cause) = unwanted(&leg) {
+            // Our CANCEL crossed the answer.
+            return self.leave(now, id, leg, dialog, cause);
+        }
+        match read_answer(response) {
+            Ok(agreed) if self.is_acceptable(&agreed) => {
+                leg.agreed = Some(agreed);
+                leg.state =
+                    State::Established(Box::new(Established { dialog, unacknowledged: None }));
+                self.legs.insert(id, leg);
+                self.outputs.push_back(Output::StartMedia { leg: id, agreed });
+                self.tell(id, LegEvent::Answered);
+                self.tell(id, LegEvent::Media { active: agreed.sending });
+            }
+            Ok(_) | Err(_) => self.leave(now, id, leg, dialog, Cause::BadDescription),
+        }
+    }
+
+    /// Gives up an outgoing call that has no final response.
+    pub(super) fn abandon_call(&mut self, now: Instant, id: LegId, cause: Cause) {
+        let Some(Leg { state: State::Calling(calling), said_end, .. }) = self.legs.get_mut(&id)
+        else {
+            return;
+        };
+        if calling.unwanted.is_some() {
+            return;
+        }
+        calling.unwanted = Some(cause);
+        self.timers.stop(&Timer::Ring(id));
+        if calling.provisional {
+            self.cancel(now, id);
+        } else if !std::mem::replace(said_end, true) {
+            // Nobody is there who could confirm, and without a provisional response no CANCEL may
+            // be sent (RFC 3261 §9.1). The transaction goes on without an owner.
+            self.tell(id, LegEvent::Ended(cause.result()));
+        }
+    }
+
+    /// Sends CANCEL: same branch, same sequence number (RFC 3261 §9.1).
+    fn cancel(&mut self, now: Instant, id: LegId) {
+        if self.timers.is_set(&Timer::Cancelled(id)) {
+            return;
+        }
+        let Some(Leg { state: State::Calling(calling), .. }) = self.legs.get(&id) else { return };
+        let Some(invite) = &calling.request else { return };
+        let flow = calling.flow;
+        let copied = [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId];
+        let mut headers: Vec<_> = copied
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), message::text(&invite.headers, &name)?)))
+            .collect();
+        headers.push((HeaderName::MaxForwards, "70".to_owned()));
+        headers.push((HeaderName::CSeq, format!("{} CANCEL", calling.cseq)));
+        let request = message::request(Method::Cancel, calling.target.clone(), headers, None);
+        self.timers.set(Timer::Cancelled(id), now + super::TIMERS.timeout());
+        if let Some(request) = request {
+            self.send_request(now, flow, request, Purpose::Cancel);
+        }
+    }
+
+    /// No final response within 64 × T1 of our CANCEL: the INVITE counts as cancelled.
+    pub(super) fn forget_cancelled(&mut self, now: Instant, id: LegId) {
+        let Some(leg) = self.legs.remove(&id) else { return };
+        let cause = unwanted(&leg).unwrap_or(Cause::NoResponse);
+        if let State::Calling(calling) = &leg.state
+            && let Some(key) = calling.key.clone()
+        {
+            self.abandon_client(now, &key);
+        }
+        self.end(id, leg, cause);
+    }
+
+    /// The far end rang long enough.
+    pub(super) fn give_up_ringing(&mut self, now: Instant, id: LegId) {
+        self.abandon_call(now, id, Cause::RingTimeout);
+    }
+
+    /// Whether we may and can send where a description says.
+    pub(super) fn is_acceptable(&self, agreed: &Agreed) -> bool {
+        self.is_media_address(agreed.remote.rtp)
+    }
+
+    pub(super) fn is_media_address(&self, address: std::net::SocketAddr) -> bool {
+        address.is_ipv4() == self.config.media_is_ipv4
+            && !self.config.own_addresses.contains(&address)
+    }
+}
+
+fn unwanted(leg: &Leg) -> Option<Cause> {
+    match &leg.state {
+        State::Calling(calling) => calling.unwanted,
+        State::Ringing(_) | State::Established(_) | State::Ending { .. } => None,
+    }
+}
+
+fn read_answer(response: &Response) -> Result<Agreed, SdpError> {
+    match message::body(&response.headers, response.body()) {
+        message::Body::Sdp(body) => sdp::accept(&Description::parse(&body)?, None),
+        message::Body::None | message::Body::Other => Err(SdpError::PeerNoAudio),
+    }
+}

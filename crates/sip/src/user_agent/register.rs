@@ -1,0 +1,210 @@
+//! Keeps our own registrations at trunks (RFC 3261 §10.2).
+
+use std::time::{Duration, Instant};
+
+use sipx_sip::{HeaderName, Method, Response, Uri, auth::Credentials, headers::ContactValue};
+
+use super::{
+    Output, UserAgent,
+    flow::{Flow, LinkId, Transport},
+    message,
+    timers::Timer,
+    transactions::Purpose,
+};
+use crate::result_info::Cause;
+
+/// Lifetime we ask for.
+const LIFETIME: Duration = Duration::from_secs(600);
+/// First and longest pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Most challenges answered in a row.
+const MOST_TRIES: u8 = 2;
+
+/// How our registration at a trunk stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RegistrationState {
+    /// Not asked for, or the request is out.
+    Pending,
+    /// The trunk knows where we are.
+    Registered,
+    /// The last try failed with this status; 408 also for no response. Tried again later.
+    Failed(u16),
+}
+
+/// One registration.
+pub(super) struct TrunkRegistration {
+    registrar: Uri,
+    flow: Flow,
+    /// Address-of-record.
+    aor: String,
+    user: String,
+    credentials: Option<Credentials>,
+    call_id: String,
+    tag: String,
+    cseq: u32,
+    tries: u8,
+    pause: Duration,
+    /// Asked for last; zero to unregister.
+    lifetime: Duration,
+}
+
+impl UserAgent {
+    /// Registers at a trunk and keeps registered. `flow` leads there.
+    pub(crate) fn register(&mut self, now: Instant, trunk: usize, registrar: Uri, flow: Flow) {
+        let Some(config) = self.config.trunks.get(trunk) else { return };
+        let user = config.username.clone().unwrap_or_default();
+        let host = registrar.host().map(ToString::to_string).unwrap_or_default();
+        let credentials = config
+            .password
+            .as_ref()
+            .map(|password| Credentials::new(user.clone(), password.clone()));
+        let registration = TrunkRegistration {
+            aor: format!("<sip:{}@{host}>", message::escaped_user(&user)),
+            registrar,
+            flow,
+            user,
+            credentials,
+            call_id: self.ids.call_id(),
+            tag: self.ids.tag(),
+            cseq: self.ids.first_cseq(),
+            tries: 0,
+            pause: FIRST_PAUSE,
+            lifetime: LIFETIME,
+        };
+        self.registrations[trunk] = Some(registration);
+        self.refresh_registration(now, trunk);
+    }
+
+    pub(super) fn refresh_registration(&mut self, now: Instant, trunk: usize) {
+        if let Some(Some(registration)) = self.registrations.get_mut(trunk) {
+            registration.tries = 0;
+            self.send_register(now, trunk, None);
+        }
+    }
+
+    /// Says good-bye to every trunk, without waiting for success.
+    pub(super) fn unregister_all(&mut self, now: Instant) {
+        for trunk in 0..self.registrations.len() {
+            self.timers.stop(&Timer::Registration(trunk));
+            if let Some(registration) = &mut self.registrations[trunk] {
+                registration.lifetime = Duration::ZERO;
+                self.refresh_registration(now, trunk);
+            }
+        }
+    }
+
+    /// A registration over TCP is only as good as its connection.
+    pub(super) fn registration_link_closed(&mut self, now: Instant, link: LinkId) {
+        for trunk in 0..self.registrations.len() {
+            let Some(registration) = &self.registrations[trunk] else { continue };
+            let flow = registration.flow;
+            let waits = self.timers.is_set(&Timer::Registration(trunk));
+            if flow.transport == Transport::Tcp && flow.link == link && waits && !self.stopping {
+                self.timers.set(Timer::Registration(trunk), now + FIRST_PAUSE);
+            }
+        }
+    }
+
+    fn send_register(
+        &mut self,
+        now: Instant,
+        trunk: usize,
+        authorization: Option<(HeaderName, String)>,
+    ) {
+        let branch = self.ids.branch();
+        let Some(Some(registration)) = self.registrations.get_mut(trunk) else { return };
+        registration.cseq += 1;
+        let TrunkRegistration { flow, aor, user, call_id, tag, cseq, lifetime, .. } = registration;
+        let mut headers = vec![
+            (HeaderName::Via, message::via(flow, &branch)),
+            (HeaderName::MaxForwards, "70".to_owned()),
+            (HeaderName::From, format!("{aor};tag={tag}")),
+            (HeaderName::To, aor.clone()),
+            (HeaderName::CallId, call_id.clone()),
+            (HeaderName::CSeq, format!("{cseq} REGISTER")),
+            (HeaderName::Contact, message::our_contact(flow, user)),
+            (HeaderName::Expires, lifetime.as_secs().to_string()),
+            (HeaderName::UserAgent, self.config.agent.clone()),
+        ];
+        headers.extend(authorization);
+        let flow = *flow;
+        let uri = registrar_uri(&registration.registrar);
+        if let Some(request) = message::request(Method::Register, uri, headers, None) {
+            self.send_request(now, flow, request, Purpose::Register(trunk));
+        }
+    }
+
+    pub(super) fn register_outcome(
+        &mut self,
+        now: Instant,
+        trunk: usize,
+        outcome: Result<Response, Cause>,
+    ) {
+        let Some(Some(registration)) = self.registrations.get_mut(trunk) else { return };
+        let status = match &outcome {
+            Ok(response) if response.status.is_provisional() => return,
+            Ok(response) => response.status.code(),
+            Err(_) => 408,
+        };
+        let asked = registration.lifetime;
+        if let Ok(response) = &outcome
+            && matches!(status, 401 | 407)
+            && registration.tries < MOST_TRIES
+            && let Some(credentials) = registration.credentials.clone()
+        {
+            registration.tries += 1;
+            let uri = registrar_uri(&registration.registrar).to_bytes();
+            let uri = String::from_utf8_lossy(&uri).into_owned();
+            if let Some(header) = self.authorization(response, &credentials, "REGISTER", &uri) {
+                return self.send_register(now, trunk, Some(header));
+            }
+        }
+        if asked.is_zero() {
+            self.registrations[trunk] = None;
+            return;
+        }
+        let Some(Some(registration)) = self.registrations.get_mut(trunk) else { return };
+        let (state, next) = match outcome {
+            Ok(response) if response.status.is_success() => {
+                registration.pause = FIRST_PAUSE;
+                let granted = granted(&response, &registration.user).unwrap_or(asked);
+                // Early enough for a few repetitions to be lost.
+                (RegistrationState::Registered, granted.max(FIRST_PAUSE) * 4 / 5)
+            }
+            Ok(_) | Err(_) => {
+                let pause = registration.pause;
+                registration.pause = (pause * 2).min(LONGEST_PAUSE);
+                (RegistrationState::Failed(status), pause)
+            }
+        };
+        self.timers.set(Timer::Registration(trunk), now + next);
+        self.outputs.push_back(Output::Registration { trunk, state });
+    }
+}
+
+/// A REGISTER's Request-URI names the domain only (RFC 3261 §10.2).
+fn registrar_uri(trunk: &Uri) -> Uri {
+    let (Some(host), port) = (trunk.host(), trunk.port()) else { return trunk.clone() };
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    Uri::parse(format!("sip:{host}{port}").into()).unwrap_or_else(|_| trunk.clone())
+}
+
+/// The lifetime the registrar granted our contact: its `expires`, or the header's.
+fn granted(response: &Response, user: &str) -> Option<Duration> {
+    let ours =
+        response.headers.typed_all::<ContactValue>().filter_map(Result::ok).find_map(|contact| {
+            match contact {
+                ContactValue::Address(address) if message::user_of(&address.uri) == user => {
+                    let value = address.param("expires")?;
+                    String::from_utf8_lossy(value).parse().ok()
+                }
+                ContactValue::Address(_) | ContactValue::Wildcard => None,
+            }
+        });
+    let header = || {
+        let expires = message::typed::<sipx_sip::headers::Expires>(&response.headers);
+        expires.map(|expires| u64::from(expires.0))
+    };
+    ours.or_else(header).map(Duration::from_secs)
+}

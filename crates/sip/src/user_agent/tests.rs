@@ -1,0 +1,8 @@
+//! Behaviour of the user agent under a clock that the tests move.
+
+mod callers;
+mod calls;
+mod chaos;
+mod dialogs;
+mod harness;
+mod registration;
