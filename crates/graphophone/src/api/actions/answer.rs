@@ -1,0 +1,30 @@
+//! Graph "call: answer". No role is needed to answer a peer-to-peer call.
+
+use axum::{body::Body, http::StatusCode};
+use graphophone_call::{CallId, Command, Rejection};
+use graphophone_graph::{action::answer, error::ApiError};
+
+use super::{Reply, Request};
+use crate::api::calls;
+
+pub(in crate::api) async fn handle(
+    request: &Request<'_>,
+    body: Body,
+    id: CallId,
+) -> Result<Reply, ApiError> {
+    let view = calls::find(request, id)?;
+    let body = request.json(body).await?;
+    let asked = answer::parse(&body, request.version(), request.compat())?;
+    if let Some(uri) = &asked.callback_uri {
+        calls::check_callback(request, uri)?;
+    }
+    let mut details = (*view.details).clone();
+    details.answer(request.version(), asked);
+    if !details.is_service_hosted() {
+        return Err(Rejection::NotServiceHosted.into());
+    }
+    calls::prefetch(request, &details);
+    let hold = request.state.calls().outbox().hold(id);
+    request.state.calls().command(request.owner(), id, Command::Answer, Some(details)).await?;
+    Ok(Reply::empty(StatusCode::ACCEPTED).holding(hold))
+}

@@ -1,0 +1,27 @@
+//! Graph "call: cancelMediaProcessing".
+
+use axum::body::Body;
+use graphophone_call::{CallId, Command, OperationId};
+use graphophone_graph::{action::cancel_media_processing, error::ApiError};
+use uuid::Uuid;
+
+use super::{Reply, Request};
+
+pub(in crate::api) async fn handle(
+    request: &Request<'_>,
+    body: Body,
+    id: CallId,
+) -> Result<Reply, ApiError> {
+    super::super::calls::find(request, id)?;
+    let body = request.json(body).await?;
+    let asked = cancel_media_processing::parse(&body, request.version(), request.compat())?;
+    let calls = request.state.calls();
+    let hold = calls.outbox().hold(id);
+    let command = Command::CancelMediaProcessing {
+        operation: OperationId::new(Uuid::new_v4()),
+        scope: asked.scope,
+        client_context: asked.client_context,
+    };
+    let operation = calls.command(request.owner(), id, command, None).await?;
+    Ok(super::made(request, id, operation)?.holding(hold))
+}

@@ -1,0 +1,20 @@
+//! One file per Graph action: request → command → response.
+
+pub(super) mod answer;
+pub(super) mod cancel_media_processing;
+pub(super) mod keep_alive;
+pub(super) mod play_prompt;
+
+use axum::http::StatusCode;
+use graphophone_call::{CallId, Operation};
+use graphophone_graph::{error::ApiError, resource::operation};
+
+use super::{reply::Reply, request::Request};
+
+/// 200 with the operation, and where it can be read.
+fn made(request: &Request<'_>, call: CallId, made: Option<Operation>) -> Result<Reply, ApiError> {
+    let made = made.ok_or(ApiError::ServerFault)?;
+    let location = request.service().operation_url(call, made.id);
+    let rendered = operation::render_response(&request.service(), &made, None);
+    Ok(Reply::json(StatusCode::OK, rendered).at(location))
+}

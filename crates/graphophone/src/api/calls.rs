@@ -1,0 +1,183 @@
+//! `/communications/calls` and `/communications/calls/{id}`.
+
+use axum::{body::Body, http::StatusCode};
+use graphophone_call::{AppId, CallId, Command, MediaPrompt};
+use graphophone_graph::{
+    error::ApiError,
+    odata,
+    resource::{
+        call::{CallDetails, CallView, NewCall},
+        create_call::{self, CreateCall},
+        identity::IdentityKind,
+        media::MediaState,
+    },
+};
+use graphophone_media::codec::Codec;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{reply::Reply, request::Request};
+use crate::{
+    auth::Role,
+    engine::{CommandError, CreateError, DialError, Target, View},
+};
+
+/// Graph "Create call".
+pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> {
+    if request.state.is_stopping() {
+        return Err(ApiError::ServerUnavailable);
+    }
+    let body = request.json(body).await?;
+    let asked = create_call::parse(&body, request.version(), request.compat())?;
+    // Real Graph says the same to a missing tenantId and to a foreign one.
+    if asked.tenant != Some(request.caller.tenant) {
+        return Err(ApiError::BotTenantMismatch);
+    }
+    if !request.caller.has(Role::Initiate) {
+        return Err(ApiError::BotRoleMissing);
+    }
+    check_source(&asked, request.caller.app)?;
+    check_callback(request, &asked.callback_uri)?;
+    let target = target(&asked)?;
+
+    let (tenant, app) = request.owner();
+    let ids = NewCall {
+        id: CallId::new(Uuid::new_v4()),
+        tenant,
+        app,
+        my_participant_id: Uuid::new_v4(),
+        chain: Uuid::new_v4(),
+        scenario: request.scenario(),
+    };
+    let details = CallDetails::outgoing(ids, request.version(), asked);
+    let is_service_hosted = details.is_service_hosted();
+    prefetch(request, &details);
+    let calls = request.state.calls();
+    let hold = calls.outbox().hold(ids.id);
+    let view = calls.create(details, &target, is_service_hosted).await?;
+    let rendered = as_graph(&view).render(&request.service());
+    let location = request.service().call_url(ids.id);
+    Ok(Reply::json(StatusCode::CREATED, rendered).at(location).holding(hold))
+}
+
+/// Graph "Get call".
+pub(super) fn get(request: &Request<'_>, id: CallId) -> Result<Reply, ApiError> {
+    let view = find(request, id)?;
+    let mut rendered = as_graph(&view).render(&request.service());
+    if let (Some(selection), Value::Object(members)) = (request.query("$select"), &mut rendered) {
+        rendered = odata::select(std::mem::take(members), &selection);
+    }
+    Ok(Reply::json(StatusCode::OK, rendered))
+}
+
+/// The live calls of the application; in the SDKs, without a page in the documentation.
+pub(super) fn list(request: &Request<'_>) -> Reply {
+    let views = request.state.calls().list(request.owner());
+    let items = views.iter().map(|view| as_graph(view).render_item(request.version())).collect();
+    Reply::json(StatusCode::OK, request.service().calls(items))
+}
+
+/// Graph "Delete call": hang up.
+pub(super) async fn delete(request: &Request<'_>, id: CallId) -> Result<Reply, ApiError> {
+    let calls = request.state.calls();
+    let hold = calls.outbox().hold(id);
+    match calls.command(request.owner(), id, Command::HangUp, None).await {
+        // Somebody was quicker: it is what was wanted.
+        Ok(_) | Err(CommandError::Rejected(_)) => {
+            Ok(Reply::empty(StatusCode::NO_CONTENT).holding(hold))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A live call of the caller.
+pub(super) fn find(request: &Request<'_>, id: CallId) -> Result<View, ApiError> {
+    request.state.calls().view(request.owner(), id).ok_or(ApiError::BotCallNotFound)
+}
+
+/// Whether notifications may be posted there.
+pub(super) fn check_callback(request: &Request<'_>, uri: &str) -> Result<(), ApiError> {
+    request
+        .state
+        .callbacks()
+        .check_uri(uri)
+        .map(drop)
+        .map_err(|refusal| ApiError::BotArgument(format!("callbackUri: {refusal}")))
+}
+
+/// Warms the cache; a prompt that cannot be had is not the call's fault.
+pub(super) fn prefetch(request: &Request<'_>, details: &CallDetails) {
+    let Some(media) = &details.media else { return };
+    let allowed: Vec<MediaPrompt> = media
+        .prefetch()
+        .iter()
+        .filter(|info| request.state.prompt_guard().check_uri(&info.uri).is_ok())
+        .map(|info| MediaPrompt {
+            uri: info.uri.clone(),
+            resource_id: info.resource_id.clone(),
+            repeat: 1,
+        })
+        .collect();
+    // Which codec the far end takes is not known before it answers; most take this one.
+    let owner = (details.tenant, details.app);
+    request.state.calls().prompts().prefetch(owner, &allowed, &[Codec::Pcmu]);
+}
+
+fn as_graph(view: &View) -> CallView<'_> {
+    CallView {
+        details: &view.details,
+        state: view.state,
+        media: view.media_active.then_some(MediaState::Active),
+        result: view.result.as_ref(),
+        tone: None,
+    }
+}
+
+/// A source, if given, must be the token's own application.
+fn check_source(asked: &CreateCall, app: AppId) -> Result<(), ApiError> {
+    let Some(source) = &asked.source else { return Ok(()) };
+    match source.identity.get(IdentityKind::Application).and_then(|identity| identity.id.as_ref()) {
+        Some(id) if id.parse() != Ok(app) => Err(ApiError::BotSourceMismatch),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whom to dial. One target: group calls and meetings come later.
+fn target(asked: &CreateCall) -> Result<Target, ApiError> {
+    let [target] = asked.targets.as_slice() else {
+        let text = "Group calls and meetings are not supported yet: send one target";
+        return Err(ApiError::BotWantsUnsupported(text.into()));
+    };
+    let id = |kind| target.identity.get(kind).and_then(|identity| identity.id.clone());
+    id(IdentityKind::User)
+        .map(Target::User)
+        .or_else(|| id(IdentityKind::Phone).map(Target::Phone))
+        .ok_or_else(|| {
+            ApiError::BotArgument("targets[0]: name a user or a phone with an id".to_owned())
+        })
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Rejected(rejection) => rejection.into(),
+            CommandError::NotFound => Self::BotCallNotFound,
+            CommandError::NotStored => Self::ServerUnavailable,
+        }
+    }
+}
+
+impl From<CreateError> for ApiError {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::Dial(DialError::BotBadTarget(_)) => {
+                Self::BotArgument(format!("targets[0]: {error}"))
+            }
+            CreateError::Dial(DialError::ConfigDenies | DialError::ConfigNoTrunk) => {
+                Self::BotTargetDenied(error.to_string())
+            }
+            CreateError::TooManyCalls => Self::BotTooFast,
+            CreateError::Command(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The HTTP surface: one router for the Graph API, the token endpoints and health.
+
+mod actions;
+mod admin;
+mod calls;
+mod graph;
+mod health;
+pub(crate) mod incoming;
+mod operations;
+mod phone;
+mod reply;
+mod request;
+mod samples;
+mod state;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    routing::{get, post},
+};
+use tower::ServiceBuilder;
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::auth;
+
+pub use state::AppState;
+pub(crate) use state::{callback_guard, prompt_guard};
+
+/// Everything this server answers.
+pub fn router(state: AppState) -> Router {
+    let graph = Router::new()
+        // OData key segments such as calls('{id}') are no routes for axum: we read the path.
+        .fallback(graph::serve)
+        // Kiota's Go client sends every body gzipped.
+        .layer(
+            ServiceBuilder::new()
+                .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
+                .map_request(|request: Request<_>| request.map(Body::new)),
+        );
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/graphophone/v1/deliveries", get(admin::deliveries))
+        .route("/graphophone/v1/samples/{name}", get(samples::sample))
+        .route("/graphophone/v1/phone", get(phone::status))
+        .route("/graphophone/v1/phone/heard.wav", get(phone::heard))
+        .route("/graphophone/v1/phone/call", post(phone::call))
+        .route("/graphophone/v1/phone/hangUp", post(phone::hang_up))
+        .route("/graphophone/v1/phone/press", post(phone::press))
+        .fallback_service(graph.with_state(state.clone()))
+        .with_state(state.clone())
+        .merge(auth::token_endpoint::router(state.authority().clone()))
+}

@@ -1,0 +1,135 @@
+//! One request to the Graph API, as far as every handler wants it: who asks, what, and with which
+//! ids.
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, header, request::Parts, uri::Authority},
+};
+use graphophone_call::{AppId, TenantId};
+use graphophone_graph::{
+    compat::{ApiVersion, Compat},
+    error::ApiError,
+    json::MAX_BODY,
+    odata::Service,
+    path::GraphPath,
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use uuid::Uuid;
+
+use super::AppState;
+use crate::auth::{Caller, token_endpoint::Scheme};
+
+/// The ids that go back with the response.
+#[derive(Clone, Debug)]
+pub(super) struct Ids {
+    pub(super) request_id: String,
+    pub(super) client_request_id: String,
+}
+
+impl Ids {
+    /// A client's id is echoed if it can stand in a header and a log.
+    pub(super) fn new(headers: &HeaderMap) -> Self {
+        let request_id = Uuid::new_v4().to_string();
+        let client = headers.get("client-request-id").and_then(|value| value.to_str().ok());
+        let client = client.filter(|id| !id.is_empty() && id.len() <= 128).map(str::to_owned);
+        Self { client_request_id: client.unwrap_or_else(|| request_id.clone()), request_id }
+    }
+}
+
+/// An authorised request.
+pub(super) struct Request<'a> {
+    pub(super) state: &'a AppState,
+    pub(super) caller: Caller,
+    pub(super) path: GraphPath,
+    pub(super) root: String,
+    pub(super) parts: Parts,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(state: &'a AppState, caller: Caller, path: GraphPath, parts: Parts) -> Self {
+        let root = root(state, &parts);
+        Self { state, caller, path, root, parts }
+    }
+
+    /// Owner of what this request makes and may see.
+    pub(super) fn owner(&self) -> (TenantId, AppId) {
+        (self.caller.tenant, self.caller.app)
+    }
+
+    pub(super) fn version(&self) -> ApiVersion {
+        self.path.version
+    }
+
+    pub(super) fn compat(&self) -> Compat {
+        self.state.compat()
+    }
+
+    /// The root of addresses in the response.
+    pub(super) fn service(&self) -> Service<'_> {
+        Service { root: &self.root, version: self.path.version }
+    }
+
+    /// A member of the query, as it stands.
+    pub(super) fn query(&self, name: &str) -> Option<String> {
+        let query = self.parts.uri.query()?;
+        url::form_urlencoded::parse(query.as_bytes())
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.into_owned())
+    }
+
+    /// The header `Scenario-Id`, if it is a GUID.
+    pub(super) fn scenario(&self) -> Option<Uuid> {
+        let value = self.parts.headers.get("scenario-id")?.to_str().ok()?;
+        Uuid::try_parse(value.trim()).ok()
+    }
+
+    /// The body, which must be JSON in UTF-8 and of at most 1 MiB.
+    pub(super) async fn json(&self, body: Body) -> Result<Bytes, ApiError> {
+        check_content_type(&self.parts.headers)?;
+        let declared = self.parts.headers.get(header::CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        if declared.is_some_and(|length| length > MAX_BODY) {
+            return Err(ApiError::BotBodyTooLarge);
+        }
+        match Limited::new(body, MAX_BODY).collect().await {
+            Ok(collected) => Ok(collected.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => Err(ApiError::BotBodyTooLarge),
+            Err(_) => Err(ApiError::BotArgument(
+                "The body could not be read: it was cut short or is not what Content-Encoding says"
+                    .to_owned(),
+            )),
+        }
+    }
+}
+
+/// No Content-Type at all is taken for JSON: hand-written bots leave it out.
+fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let encoding = headers.get(header::CONTENT_ENCODING);
+    // What could be decoded has lost this header on its way here.
+    if encoding.is_some_and(|value| value.as_bytes() != b"identity") {
+        return Err(ApiError::BotContentEncoding);
+    }
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let value = value.to_str().map_err(|_| ApiError::BotMediaType)?;
+    let mut parts = value.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
+    let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
+            charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        Some(_) | None => true,
+    });
+    if is_json && is_utf8 { Ok(()) } else { Err(ApiError::BotMediaType) }
+}
+
+/// Where the client reached us: `server.public_url`, or what it says itself.
+fn root(state: &AppState, parts: &Parts) -> String {
+    if let Some(url) = state.public_url() {
+        return url.to_owned();
+    }
+    let scheme = parts.extensions.get::<Scheme>().copied().unwrap_or(Scheme::Http).name();
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    // With HTTP/2 the host is in the URI.
+    let host = parts.uri.authority().map(Authority::as_str).or(host);
+    host.map(|host| format!("{scheme}://{host}")).unwrap_or_default()
+}

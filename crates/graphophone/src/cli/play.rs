@@ -1,0 +1,168 @@
+//! `graphophone play`: one call without a bot. Dial, play, hang up.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use graphophone_call::AppId;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, time::Instant};
+use uuid::Uuid;
+
+use super::{Failure, ServeArgs, progress::Progress};
+use crate::{
+    auth::Secret,
+    bot::{
+        Bot, Credentials, PromptFile, acknowledged_ms, is_audio_active, is_end_of, is_terminated,
+        sent_ms,
+    },
+    config::{App, Pattern, Profile, Tenant},
+    prompts::AllowRule,
+    server::Server,
+};
+
+/// How long the far end may take to answer.
+const RING_FOR: Duration = Duration::from_secs(65);
+/// RTCP reports come every 5 s; a far end that sends them has sent one by then.
+const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(8);
+
+/// Flags of `play`.
+#[derive(Args, Debug)]
+pub(super) struct Play {
+    /// Whom to call: sip:user@host[:port], or tel:+15551234567 over a [[trunk]] of the
+    /// configuration.
+    target: String,
+    /// WAV files, played one after the other.
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// Configuration with the trunks and addresses to use. Without it: loopback only.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Prints the operation with its receipt as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Play) -> Result<(), Failure> {
+    let files = PromptFile::read_all(&args.files)?;
+    let scratch = tempfile::Builder::new()
+        .prefix("graphophone-play-")
+        .tempdir()
+        .context("no temporary directory can be made")?;
+    let profile = if args.config.is_some() { Profile::Production } else { Profile::Dev };
+    let flags = ServeArgs {
+        config: args.config.clone(),
+        data: Some(scratch.path().to_owned()),
+        http: Some(([127, 0, 0, 1], 0).into()),
+        ..ServeArgs::default()
+    };
+    let mut config = flags.load(profile)?;
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("no loopback socket")?;
+    let origin = format!("http://{}", listener.local_addr().context("no loopback socket")?);
+    // This process is the bot: it may do what whoever runs it asks for.
+    let tenant = Uuid::new_v4();
+    let credentials = Credentials {
+        tenant: tenant.to_string(),
+        client_id: AppId::new(Uuid::new_v4()),
+        client_secret: Uuid::new_v4().to_string(),
+    };
+    config.tenants.push(Tenant { id: tenant });
+    config.apps.push(App {
+        id: credentials.client_id.uuid(),
+        tenant,
+        secret: Some(Secret::new(credentials.client_secret.clone())),
+        secret_env: None,
+        roles: vec!["Calls.Initiate.All".to_owned()],
+        calling_webhook: None,
+    });
+    config.https.listen = None;
+    let origin: AllowRule = origin.parse().context("the origin of a loopback socket")?;
+    config.prompts.allow.push(origin.clone());
+    config.callbacks.allow.push(origin);
+    config.dial.allow.push(Pattern::any());
+
+    let server = Server::start(config).await.map_err(anyhow::Error::from)?;
+    let outcome = play(&server, credentials, listener, &files, &args).await;
+    server.shut_down().await;
+    let operation = outcome?;
+    if args.json {
+        println!("{operation}");
+    }
+    Ok(verdict(&operation, args.json)?)
+}
+
+async fn play(
+    server: &Server,
+    credentials: Credentials,
+    listener: TcpListener,
+    files: &[PromptFile],
+    args: &Play,
+) -> anyhow::Result<Value> {
+    let mut bot = Bot::start(&server.ready().http, credentials, listener).await?;
+    let serve =
+        |(index, file): (usize, &PromptFile)| bot.serve(&index.to_string(), file.bytes.clone());
+    let uris: Vec<String> = files.iter().enumerate().map(serve).collect();
+    let identity = json!({"phone": {"id": args.target}});
+    let call = bot.call(identity, &uris).await?;
+    bot.until(Instant::now() + RING_FOR, is_audio_active)
+        .await
+        .with_context(|| format!("{} was not reached", args.target))?;
+    let operation = bot.play(&call, &uris, false).await?;
+    let progress = Progress::new(files, args.json);
+    loop {
+        progress.show(&bot.operation(&call, &operation).await?);
+        let step = Duration::from_millis(100);
+        let forever = Instant::now() + Duration::from_secs(24 * 3600);
+        if let Ok(received) = tokio::time::timeout(step, bot.next(forever)).await {
+            let received = received?;
+            if is_end_of(&received.value, &operation) {
+                break;
+            }
+            ensure!(
+                !is_terminated(&received.value),
+                "the far end hung up: {}",
+                received.value["resourceData"]["resultInfo"]["message"]
+            );
+        }
+    }
+    let patience = Instant::now() + ACKNOWLEDGE_WITHIN;
+    let seen = loop {
+        let seen = bot.operation(&call, &operation).await?;
+        progress.show(&seen);
+        if seen["status"] == "failed" || is_acknowledged(&seen) || Instant::now() > patience {
+            break seen;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    progress.finish();
+    bot.hang_up(&call).await?;
+    Ok(seen)
+}
+
+fn is_acknowledged(operation: &Value) -> bool {
+    acknowledged_ms(operation).is_some_and(|ms| ms >= sent_ms(operation))
+}
+
+/// Heard: everything was sent, and the far end does not say otherwise.
+fn verdict(operation: &Value, quiet: bool) -> anyhow::Result<()> {
+    ensure!(
+        operation["status"] == "completed",
+        "{}",
+        operation["resultInfo"]["message"].as_str().unwrap_or("the prompts were not played")
+    );
+    let sent = sent_ms(operation);
+    let acknowledged = acknowledged_ms(operation);
+    // One packet may be under way when the last report is written.
+    ensure!(
+        acknowledged.is_none_or(|ms| ms + 20 >= sent),
+        "{sent} ms were sent, but the far end reports only {} ms",
+        acknowledged.unwrap_or(0)
+    );
+    if !quiet {
+        match acknowledged {
+            Some(ms) => println!("Heard: {sent} ms sent, {ms} ms acknowledged by the far end."),
+            None => println!("Played: {sent} ms sent; the far end sends no RTCP reports."),
+        }
+    }
+    Ok(())
+}

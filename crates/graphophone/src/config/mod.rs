@@ -1,0 +1,234 @@
+//! The configuration: one typed value, read from layers and checked whole at start.
+
+mod check;
+mod values;
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment,
+    providers::{Env, Format, Serialized, Toml},
+};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::{auth::Secret, prompts::AllowRule};
+
+pub use check::{ConfigError, Fault};
+pub use values::{Bytes, Digest, Interval, Network, Pattern, PortRange, SipListen};
+
+/// Text of the lowest layer, which documents every key.
+pub const DEFAULT_TOML: &str = include_str!("../../config.default.toml");
+/// Text of the layer that `dev` and `demo` put above it.
+pub const DEV_TOML: &str = include_str!("../../config.dev.toml");
+
+/// The whole configuration. Keys and their meaning: `config.default.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub struct Config {
+    pub profile: Profile,
+    pub http: Http,
+    pub https: Https,
+    pub server: ServerSection,
+    pub store: StoreSection,
+    pub admin: Admin,
+    #[serde(default, rename = "tenant")]
+    pub tenants: Vec<Tenant>,
+    #[serde(default, rename = "app")]
+    pub apps: Vec<App>,
+    pub sip: Sip,
+    pub rtp: Rtp,
+    #[serde(default, rename = "phone")]
+    pub phones: Vec<Phone>,
+    #[serde(default, rename = "trunk")]
+    pub trunks: Vec<TrunkSection>,
+    #[serde(default, rename = "route")]
+    pub routes: Vec<Route>,
+    pub dial: Dial,
+    pub prompts: PromptsSection,
+    pub callbacks: Callbacks,
+    pub limits: Limits,
+    pub calls: Calls,
+    pub operations: Operations,
+    pub media: Media,
+    pub compat: CompatSection,
+}
+
+/// What the server dares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub enum Profile {
+    Production,
+    Dev,
+}
+
+/// `[compat] mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub enum CompatMode {
+    Open,
+    StrictBeta,
+    StrictV1,
+}
+
+macro_rules! sections {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(missing_docs, reason = "config.default.toml documents every key")]
+        pub struct $name { $($(#[$attr])* pub $field: $type,)* }
+    )*};
+}
+
+sections! {
+    /// `[http]`
+    Http { listen: SocketAddr, behind_proxy: bool, }
+    /// `[https]`
+    Https { listen: Option<SocketAddr>, cert: Option<PathBuf>, key: Option<PathBuf>, }
+    /// `[server]`
+    ServerSection { public_url: Option<url::Url>, }
+    /// `[store]`
+    StoreSection { path: PathBuf, }
+    /// `[admin]`
+    Admin { token: Option<Secret>, }
+    /// `[[tenant]]`
+    Tenant { id: Uuid, }
+    /// `[[app]]`
+    App {
+        id: Uuid,
+        tenant: Uuid,
+        secret: Option<Secret>,
+        secret_env: Option<String>,
+        #[serde(default)]
+        roles: Vec<String>,
+        calling_webhook: Option<url::Url>,
+    }
+    /// `[sip]`
+    Sip { listen: Vec<SipListen>, digest: Vec<Digest>, external_address: Option<std::net::IpAddr>, }
+    /// `[rtp]`
+    Rtp { ports: PortRange, bind: std::net::IpAddr, }
+    /// `[[phone]]`
+    Phone { user: String, password: Secret, user_id: String, }
+    /// `[[trunk]]`
+    TrunkSection {
+        name: String,
+        uri: Option<String>,
+        username: Option<String>,
+        password: Option<Secret>,
+        #[serde(default)]
+        register: bool,
+        #[serde(default)]
+        peers: Vec<Network>,
+    }
+    /// `[[route]]`
+    Route { to: Pattern, app: Uuid, }
+    /// `[dial]`
+    Dial { allow: Vec<Pattern>, trunk: Option<String>, }
+    /// `[prompts]`
+    PromptsSection {
+        #[serde(deserialize_with = "values::list")]
+        allow: Vec<AllowRule>,
+        max_bytes: Bytes,
+        timeout: Interval,
+        disk_budget: Bytes,
+        memory_budget: Bytes,
+        start_grace: Interval,
+    }
+    /// `[callbacks]`
+    Callbacks {
+        #[serde(deserialize_with = "values::list")]
+        allow: Vec<AllowRule>,
+        timeout: Interval,
+        give_up_after: Interval,
+    }
+    /// `[limits]`
+    Limits { calls: usize, queued_operations: usize, }
+    /// `[calls]`
+    Calls { keep_alive: Interval, answer_within: Interval, ring_for: Interval, }
+    /// `[operations]`
+    Operations { keep: Interval, notify_on_hang_up: bool, }
+    /// `[media]`
+    Media { threads: usize, }
+    /// `[compat]`
+    CompatSection { mode: CompatMode, }
+}
+
+/// Flags of the command line that set configuration keys, by their dotted name.
+pub type Overrides = BTreeMap<String, figment::value::Value>;
+
+impl Config {
+    /// Reads the layers and checks the result.
+    ///
+    /// # Errors
+    /// [`ConfigError`] lists every fault found, each with the name of its setting.
+    pub fn load(
+        base: Profile,
+        file: Option<&Path>,
+        overrides: Overrides,
+    ) -> Result<Self, ConfigError> {
+        let mut layers = Figment::from(Toml::string(DEFAULT_TOML));
+        if base == Profile::Dev {
+            layers = layers.merge(Toml::string(DEV_TOML));
+        }
+        if let Some(file) = file {
+            // `Toml::file` ignores a file that does not exist.
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| ConfigError::unreadable(file, &error))?;
+            layers = layers.merge(Toml::string(&text));
+        }
+        // GRAPHOPHONE_LOG and the like are flags, no keys.
+        let is_key = |name: &figment::value::UncasedStr| name.as_str().contains("__");
+        layers = layers.merge(Env::prefixed("GRAPHOPHONE_").filter(is_key).split("__"));
+        for (key, value) in overrides {
+            layers = layers.merge(Serialized::default(&key, value));
+        }
+        let mut config: Self = layers.extract()?;
+        config.read_secrets()?;
+        if config.profile == Profile::Dev {
+            config.add_dev_phone();
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn add_dev_phone(&mut self) {
+        if !self.phones.iter().any(|phone| phone.user == DEV_PHONE_USER) {
+            self.phones.push(Phone {
+                user: DEV_PHONE_USER.to_owned(),
+                password: Secret::new(DEV_PHONE_PASSWORD),
+                user_id: DEV_PHONE_USER_ID.to_owned(),
+            });
+        }
+    }
+
+    /// Puts values from the environment where `secret_env` names them.
+    fn read_secrets(&mut self) -> Result<(), ConfigError> {
+        for app in &mut self.apps {
+            if let Some(name) = &app.secret_env {
+                let secret = std::env::var(name).map_err(|_| {
+                    ConfigError::one(
+                        "app.secret_env",
+                        format!("the environment variable {name} is not set"),
+                    )
+                })?;
+                app.secret = Some(Secret::new(secret));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// SIP user of the dev profile's built-in phone.
+pub const DEV_PHONE_USER: &str = "phone";
+/// Its digest password; the dev profile listens on loopback only.
+pub const DEV_PHONE_PASSWORD: &str = "dev-phone-password";
+/// The Graph user id that calls it.
+pub const DEV_PHONE_USER_ID: &str = "00000000-0000-0000-0000-000000000001";

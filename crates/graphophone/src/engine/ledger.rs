@@ -1,0 +1,163 @@
+//! Where a call's facts become durable: states, operations and owed notifications, together.
+
+use std::sync::Arc;
+
+use graphophone_call::{CallState, Notification, Operation, OperationId};
+use graphophone_graph::{
+    notification::{self, NotificationContext},
+    resource::{
+        call::state_name,
+        operation::{status_name, type_name},
+        receipt::Receipt,
+    },
+};
+use graphophone_store::{
+    CallRecord, Commit, NewNotification, NotificationId, OperationRecord, Store, StoreError,
+    UnixMillis,
+};
+use uuid::Uuid;
+
+use super::{call_task::View, record::StoredOperation};
+use crate::outbox::Outbox;
+
+/// What one input changed.
+pub(super) struct Entry<'a> {
+    /// The call as it is now.
+    pub(super) view: &'a View,
+    /// New or changed operations, with their receipts.
+    pub(super) operations: Vec<(&'a Operation, Option<Receipt>)>,
+    /// What the bot is owed, in order.
+    pub(super) notifications: Vec<Notification>,
+}
+
+/// The store, and the outbox behind it.
+#[derive(Clone)]
+pub(super) struct Ledger {
+    pub(super) store: Store,
+    pub(super) outbox: Outbox,
+}
+
+impl Ledger {
+    /// Commits an entry in one transaction, then hands its notifications to the outbox.
+    /// `on_durable` comes between the two: what it shows is there before a bot is told.
+    pub(super) async fn commit(
+        &self,
+        entry: Entry<'_>,
+        on_durable: impl FnOnce(),
+    ) -> Result<(), StoreError> {
+        let now = unix_millis();
+        let commit = Commit {
+            call: Some(call_record(entry.view, now)),
+            operations: entry
+                .operations
+                .iter()
+                .map(|(operation, receipt)| operation_record(entry.view, operation, receipt, now))
+                .collect(),
+            notifications: entry
+                .notifications
+                .iter()
+                .map(|notification| new_notification(&entry, notification, now))
+                .collect(),
+        };
+        let committed = self.store.commit(commit).await?;
+        on_durable();
+        self.outbox.enqueue(committed.notifications);
+        Ok(())
+    }
+
+    /// An operation of a call that is not live any more.
+    pub(super) async fn operation(
+        &self,
+        id: OperationId,
+    ) -> Result<Option<(OperationRecord, Operation, Option<Receipt>)>, StoreError> {
+        let Some(record) = self.store.operation(id).await? else { return Ok(None) };
+        let Some((operation, receipt)) = parse_operation(&record) else { return Ok(None) };
+        Ok(Some((record, operation, receipt)))
+    }
+}
+
+/// Reads a stored operation back.
+pub(super) fn parse_operation(record: &OperationRecord) -> Option<(Operation, Option<Receipt>)> {
+    serde_json::from_str::<StoredOperation>(&record.body_json)
+        .inspect_err(
+            |error| tracing::error!(id = %record.id, %error, "a stored operation is unreadable"),
+        )
+        .ok()
+        .map(|stored| stored.into_domain(record.id))
+}
+
+fn call_record(view: &View, now: UnixMillis) -> CallRecord {
+    let details = &view.details;
+    CallRecord {
+        id: details.id,
+        tenant: details.tenant,
+        app: details.app,
+        state: state_name(view.state).to_owned(),
+        is_terminated: view.state == CallState::Terminated,
+        callback_uri: Some(details.callback_uri.clone()),
+        details_json: serde_json::to_string(&**details)
+            .expect("details have string keys and no failing serializers"),
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn operation_record(
+    view: &View,
+    operation: &Operation,
+    receipt: &Option<Receipt>,
+    now: UnixMillis,
+) -> OperationRecord {
+    let stored = StoredOperation::new(operation, receipt.clone());
+    OperationRecord {
+        id: operation.id,
+        call_id: view.details.id,
+        tenant: view.details.tenant,
+        app: view.details.app,
+        kind: type_name(&operation.kind).to_owned(),
+        status: status_name(operation.status).to_owned(),
+        is_final: operation.status.is_final(),
+        body_json: serde_json::to_string(&stored)
+            .expect("stored operations have string keys and no failing serializers"),
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+fn new_notification(
+    entry: &Entry<'_>,
+    notification: &Notification,
+    now: UnixMillis,
+) -> NewNotification {
+    let details = &entry.view.details;
+    let receipt = match notification {
+        Notification::OperationEnded(ended) => entry
+            .operations
+            .iter()
+            .find(|(operation, _)| operation.id == ended.id)
+            .and_then(|(_, receipt)| receipt.as_ref()),
+        Notification::Incoming
+        | Notification::Establishing
+        | Notification::Established
+        | Notification::Media { .. }
+        | Notification::Terminating
+        | Notification::Terminated(_) => None,
+    };
+    let context = NotificationContext { details, with_id: true };
+    NewNotification {
+        id: NotificationId(Uuid::new_v4()),
+        call_id: details.id,
+        tenant: details.tenant,
+        app: details.app,
+        url: details.callback_uri.clone(),
+        body: Arc::from(notification::render(&context, notification, receipt).into_bytes()),
+        scenario_id: details.scenario_id,
+        created_at: now,
+    }
+}
+
+/// Milliseconds since 1970; before that, 0.
+pub(crate) fn unix_millis() -> UnixMillis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    UnixMillis(since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)))
+}

@@ -1,0 +1,159 @@
+//! Domain ↔ stored form of operations and states, nothing else.
+
+use graphophone_call::{
+    CompletionReason, MediaPrompt, Operation, OperationId, OperationKind, OperationStatus,
+    ResultInfo,
+};
+use graphophone_graph::resource::receipt::Receipt;
+use serde::{Deserialize, Serialize};
+
+/// An operation as JSON in the store's `body_json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredOperation {
+    kind: StoredKind,
+    status: StoredStatus,
+    client_context: Option<String>,
+    reason: Option<StoredReason>,
+    result: Option<StoredResult>,
+    receipt: Option<Receipt>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum StoredKind {
+    PlayPrompt { prompts: Vec<StoredPrompt>, looping: bool },
+    CancelMediaProcessing,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredPrompt {
+    uri: String,
+    resource_id: Option<String>,
+    repeat: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum StoredStatus {
+    Running,
+    Completed,
+    Failed,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum StoredReason {
+    Unknown,
+    CompletedSuccessfully,
+    MediaOperationCanceled,
+}
+
+/// A `resultInfo` as it is kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredResult {
+    code: u32,
+    subcode: u32,
+    message: String,
+}
+
+impl StoredOperation {
+    pub(super) fn new(operation: &Operation, receipt: Option<Receipt>) -> Self {
+        Self {
+            kind: match &operation.kind {
+                OperationKind::PlayPrompt { prompts, looping } => StoredKind::PlayPrompt {
+                    prompts: prompts
+                        .iter()
+                        .map(|prompt| StoredPrompt {
+                            uri: prompt.uri.clone(),
+                            resource_id: prompt.resource_id.clone(),
+                            repeat: prompt.repeat,
+                        })
+                        .collect(),
+                    looping: *looping,
+                },
+                OperationKind::CancelMediaProcessing => StoredKind::CancelMediaProcessing,
+            },
+            status: match operation.status {
+                OperationStatus::Running => StoredStatus::Running,
+                OperationStatus::Completed => StoredStatus::Completed,
+                OperationStatus::Failed => StoredStatus::Failed,
+            },
+            client_context: operation.client_context.clone(),
+            reason: operation.completion_reason.map(|reason| match reason {
+                CompletionReason::Unknown => StoredReason::Unknown,
+                CompletionReason::CompletedSuccessfully => StoredReason::CompletedSuccessfully,
+                CompletionReason::MediaOperationCanceled => StoredReason::MediaOperationCanceled,
+            }),
+            result: operation.result.as_ref().map(StoredResult::new),
+            receipt,
+        }
+    }
+
+    pub(super) fn into_domain(self, id: OperationId) -> (Operation, Option<Receipt>) {
+        let operation = Operation {
+            id,
+            kind: match self.kind {
+                StoredKind::PlayPrompt { prompts, looping } => OperationKind::PlayPrompt {
+                    prompts: prompts
+                        .into_iter()
+                        .map(|prompt| MediaPrompt {
+                            uri: prompt.uri,
+                            resource_id: prompt.resource_id,
+                            repeat: prompt.repeat,
+                        })
+                        .collect(),
+                    looping,
+                },
+                StoredKind::CancelMediaProcessing => OperationKind::CancelMediaProcessing,
+            },
+            status: match self.status {
+                StoredStatus::Running => OperationStatus::Running,
+                StoredStatus::Completed => OperationStatus::Completed,
+                StoredStatus::Failed => OperationStatus::Failed,
+            },
+            client_context: self.client_context,
+            completion_reason: self.reason.map(|reason| match reason {
+                StoredReason::Unknown => CompletionReason::Unknown,
+                StoredReason::CompletedSuccessfully => CompletionReason::CompletedSuccessfully,
+                StoredReason::MediaOperationCanceled => CompletionReason::MediaOperationCanceled,
+            }),
+            result: self.result.map(StoredResult::into_domain),
+        };
+        (operation, self.receipt)
+    }
+}
+
+impl StoredResult {
+    fn new(result: &ResultInfo) -> Self {
+        Self { code: result.code, subcode: result.subcode, message: result.message.clone() }
+    }
+
+    fn into_domain(self) -> ResultInfo {
+        ResultInfo { code: self.code, subcode: self.subcode, message: self.message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_survive_being_stored() {
+        let id = OperationId::new(uuid::Uuid::from_u128(7));
+        let operation = Operation {
+            id,
+            kind: OperationKind::PlayPrompt {
+                prompts: vec![MediaPrompt {
+                    uri: "https://cdn.example/a.wav?x=1".into(),
+                    resource_id: Some("r \u{0}/..".into()),
+                    repeat: 3,
+                }],
+                looping: true,
+            },
+            status: OperationStatus::Failed,
+            client_context: Some("ctx \u{1f4de}".into()),
+            completion_reason: Some(CompletionReason::MediaOperationCanceled),
+            result: Some(ResultInfo::cancelled()),
+        };
+        let json = serde_json::to_string(&StoredOperation::new(&operation, None)).unwrap();
+        let stored: StoredOperation = serde_json::from_str(&json).unwrap();
+        assert_eq!(stored.into_domain(id), (operation, None));
+    }
+}

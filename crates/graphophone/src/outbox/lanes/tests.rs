@@ -1,0 +1,413 @@
+//! Order, limits, holds and memory of the lanes, on a clock moved by hand.
+
+use std::collections::BTreeMap;
+
+use graphophone_store::Owed;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::*;
+use crate::outbox::bot::{NOW, call_id, notification};
+
+const A: &str = "http://a.example/calls";
+const B: &str = "http://b.example/calls";
+const SECOND: Duration = Duration::from_secs(1);
+
+fn record(sequence: u64, call: u128, url: &str) -> Arc<NotificationRecord> {
+    Arc::new(notification(sequence, call, url))
+}
+
+/// Polls and gives the sequences to attempt.
+fn started(lanes: &mut Lanes, now: Instant) -> Vec<u64> {
+    let actions = lanes.poll(now);
+    actions
+        .into_iter()
+        .map(|action| match action {
+            Action::Attempt(start) => start.sequence.0,
+            Action::Load(load) => panic!("unexpected {load:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn one_call_has_one_attempt_under_way_and_keeps_its_order() {
+    let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
+    for sequence in 1..=3 {
+        assert!(lanes.enqueue(now, record(sequence, 1, A)));
+    }
+    assert_eq!(started(&mut lanes, now), [1]);
+    assert!(started(&mut lanes, now).is_empty());
+    lanes.settled(now, call_id(1), true);
+    assert_eq!(started(&mut lanes, now), [2]);
+    lanes.settled(now, call_id(1), false);
+    assert_eq!(started(&mut lanes, now), [3]);
+    assert!(!lanes.is_quiet());
+    lanes.settled(now, call_id(1), true);
+    assert!(lanes.is_quiet());
+    assert!(lanes.lanes.is_empty() && lanes.endpoints.is_empty() && lanes.timers.is_empty());
+    assert_eq!(lanes.cached_bytes, 0);
+}
+
+#[test]
+fn a_failed_one_is_repeated_before_its_successor() {
+    let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
+    lanes.enqueue(now, record(1, 1, A));
+    lanes.enqueue(now, record(2, 1, A));
+    assert_eq!(started(&mut lanes, now), [1]);
+    lanes.failed(now, call_id(1), 1, now + SECOND, Failure::Outage);
+    assert_eq!(lanes.next_timeout(), Some(now + SECOND));
+    assert!(started(&mut lanes, now + SECOND / 2).is_empty());
+    let Some(Action::Attempt(again)) = lanes.poll(now + SECOND).pop() else {
+        panic!("due, but not started")
+    };
+    assert_eq!((again.sequence, again.attempts), (Sequence(1), 1));
+}
+
+#[test]
+fn calls_do_not_wait_for_each_other() {
+    let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
+    for call in 1..=5 {
+        lanes.enqueue(now, record(call, call.into(), A));
+    }
+    assert_eq!(started(&mut lanes, now), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_notification_taken_in_twice_is_attempted_once() {
+    let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
+    assert!(lanes.enqueue(now, record(7, 1, A)));
+    assert!(!lanes.enqueue(now, record(7, 1, A)));
+    assert!(!lanes.enqueue(now, record(6, 1, A)));
+    assert_eq!(started(&mut lanes, now), [7]);
+    lanes.settled(now, call_id(1), true);
+    assert!(lanes.is_quiet());
+}
+
+#[test]
+fn an_endpoint_gets_no_more_than_its_limit_and_the_next_in_line_follows() {
+    let limits = Limits { per_endpoint: 2, ..Limits::default() };
+    let (mut lanes, now) = (Lanes::new(limits), Instant::now());
+    for call in 1..=4 {
+        lanes.enqueue(now, record(call, call.into(), A));
+    }
+    lanes.enqueue(now, record(5, 5, B));
+    assert_eq!(started(&mut lanes, now), [1, 5, 2]);
+    lanes.settled(now, call_id(2), true);
+    assert_eq!(started(&mut lanes, now), [3]);
+}
+
+#[test]
+fn endpoints_that_hang_leave_room_for_the_others() {
+    let limits = Limits { total: 100, ..Limits::default() };
+    let (mut lanes, now) = (Lanes::new(limits), Instant::now());
+    let mut sequence = 0;
+    for endpoint in 0..20 {
+        for _ in 0..50 {
+            sequence += 1;
+            let url = format!("http://hanging-{endpoint}.example/");
+            lanes.enqueue(now, record(sequence, sequence.into(), &url));
+        }
+    }
+    let hanging = started(&mut lanes, now).len();
+    assert!((60..100).contains(&hanging), "{hanging} attempts of 100 are taken");
+    lanes.enqueue(now, record(9_999, 9_999, A));
+    assert_eq!(started(&mut lanes, now), [9_999]);
+}
+
+#[test]
+fn the_total_is_never_exceeded() {
+    let limits = Limits { total: 3, ..Limits::default() };
+    let (mut lanes, now) = (Lanes::new(limits), Instant::now());
+    for call in 1..=9 {
+        lanes.enqueue(now, record(call, call.into(), &format!("http://{call}.example/")));
+    }
+    assert_eq!(started(&mut lanes, now), [1, 2, 3]);
+    assert!(started(&mut lanes, now).is_empty());
+    lanes.failed(now, call_id(2), 1, now + SECOND, Failure::Outage);
+    assert_eq!(started(&mut lanes, now), [4]);
+}
+
+#[test]
+fn a_held_call_starts_when_its_last_guard_goes() {
+    let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
+    lanes.hold(call_id(1), now + 5 * SECOND);
+    lanes.hold(call_id(1), now + 5 * SECOND);
+    lanes.enqueue(now, record(1, 1, A));
+    lanes.enqueue(now, record(2, 2, A));
+    assert_eq!(started(&mut lanes, now), [2]);
+    lanes.release(call_id(1));
+    assert!(started(&mut lanes, now).is_empty());
+    lanes.release(call_id(1));
+    assert_eq!(started(&mut lanes, now), [1]);
+    assert!(lanes.holds.is_empty());
+}
+
+#[test]
+fn a_hold_that_is_never_released_ends_by_itself() {
+    let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
+    lanes.hold(call_id(1), now + 5 * SECOND);
+    lanes.enqueue(now, record(1, 1, A));
+    assert!(started(&mut lanes, now).is_empty());
+    assert_eq!(lanes.next_timeout(), Some(now + 5 * SECOND));
+    assert_eq!(started(&mut lanes, now + 5 * SECOND), [1]);
+    lanes.release(call_id(1));
+}
+
+#[test]
+fn a_hold_stops_the_next_attempt_but_not_the_one_under_way() {
+    let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
+    lanes.enqueue(now, record(1, 1, A));
+    lanes.enqueue(now, record(2, 1, A));
+    assert_eq!(started(&mut lanes, now), [1]);
+    lanes.hold(call_id(1), now + 5 * SECOND);
+    lanes.settled(now, call_id(1), true);
+    assert!(started(&mut lanes, now).is_empty());
+    lanes.release(call_id(1));
+    assert_eq!(started(&mut lanes, now), [2]);
+}
+
+#[test]
+fn a_hold_reaches_a_call_that_waits_for_a_place() {
+    let limits = Limits { per_endpoint: 1, ..Limits::default() };
+    let (mut lanes, now) = (Lanes::new(limits), Instant::now());
+    lanes.enqueue(now, record(1, 1, A));
+    lanes.enqueue(now, record(2, 2, A));
+    lanes.enqueue(now, record(3, 3, A));
+    assert_eq!(started(&mut lanes, now), [1]);
+    lanes.hold(call_id(2), now + 5 * SECOND);
+    lanes.settled(now, call_id(1), true);
+    assert_eq!(started(&mut lanes, now), [3], "the held one steps aside");
+    lanes.settled(now, call_id(3), true);
+    lanes.release(call_id(2));
+    assert_eq!(started(&mut lanes, now), [2]);
+}
+
+#[test]
+fn what_does_not_fit_in_memory_is_read_from_the_store_in_its_turn() {
+    let limits = Limits { remembered_per_call: 2, ..Limits::default() };
+    let (mut lanes, now) = (Lanes::new(limits), Instant::now());
+    for sequence in 1..=4 {
+        lanes.enqueue(now, record(sequence, 1, A));
+    }
+    for sequence in 1..=2 {
+        assert_eq!(started(&mut lanes, now), [sequence]);
+        lanes.settled(now, call_id(1), true);
+    }
+    let [Action::Load(load)] = lanes.poll(now)[..] else { panic!("nothing to load") };
+    assert_eq!((load.after, load.known), (Sequence(2), Sequence(4)));
+
+    // While the load is under way, 5 is taken in; the load saw it (or not), and 6 as well.
+    lanes.enqueue(now, record(5, 1, A));
+    let found = [3, 4].map(|sequence| (notification(sequence, 1, A), now));
+    lanes.loaded(now, load, found.to_vec());
+    for sequence in 3..=4 {
+        assert_eq!(started(&mut lanes, now), [sequence]);
+        lanes.settled(now, call_id(1), true);
+    }
+    let [Action::Load(load)] = lanes.poll(now)[..] else { panic!("nothing to load") };
+    let found = [5, 6].map(|sequence| (notification(sequence, 1, A), now));
+    lanes.loaded(now, load, found.to_vec());
+    assert_eq!(started(&mut lanes, now), [5]);
+    lanes.enqueue(now, record(6, 1, A));
+    lanes.settled(now, call_id(1), true);
+    assert_eq!(started(&mut lanes, now), [6]);
+    lanes.settled(now, call_id(1), true);
+    assert!(lanes.lanes.is_empty());
+}
+
+#[test]
+fn a_load_that_fails_is_asked_for_again() {
+    let limits = Limits { remembered_per_call: 1, ..Limits::default() };
+    let (mut lanes, now) = (Lanes::new(limits), Instant::now());
+    lanes.enqueue(now, record(1, 1, A));
+    lanes.enqueue(now, record(2, 1, A));
+    started(&mut lanes, now);
+    lanes.settled(now, call_id(1), true);
+    let [Action::Load(load)] = lanes.poll(now)[..] else { panic!("nothing to load") };
+    assert_eq!(lanes.poll(now), []);
+    assert!(!lanes.is_quiet());
+    lanes.not_loaded(load);
+    assert_eq!(lanes.poll(now), [Action::Load(load)]);
+}
+
+#[test]
+fn bodies_are_kept_up_to_the_bound_only() {
+    let size = notification(1, 1, A).body.len();
+    let limits = Limits { cached_bytes: 2 * size, per_endpoint: 1, ..Limits::default() };
+    let (mut lanes, now) = (Lanes::new(limits), Instant::now());
+    for call in 1..=3 {
+        lanes.enqueue(now, record(call, call.into(), A));
+    }
+    let mut with_body = Vec::new();
+    for call in 1..=3 {
+        let Some(Action::Attempt(start)) = lanes.poll(now).pop() else { panic!("not started") };
+        with_body.push(start.record.is_some());
+        lanes.settled(now, call_id(call), true);
+    }
+    assert_eq!(with_body, [true, true, false]);
+    assert_eq!(lanes.cached_bytes, 0);
+}
+
+#[test]
+fn the_end_of_an_outage_lets_everything_go_that_waits_for_the_endpoint() {
+    let (mut lanes, start) = (Lanes::new(Limits::default()), Instant::now());
+    for (call, url) in [(1, A), (2, A), (3, A), (4, B)] {
+        lanes.enqueue(start, record(call, call.into(), url));
+    }
+    lanes.poll(start);
+    let hours = start + 7_200 * SECOND;
+    lanes.failed(start, call_id(1), 9, hours, Failure::Outage);
+    lanes.failed(start, call_id(2), 9, hours, Failure::Other); // 404, or Retry-After
+    lanes.failed(start, call_id(4), 9, hours, Failure::Outage);
+    let later = start + 60 * SECOND;
+    lanes.settled(later, call_id(3), true);
+    assert_eq!(started(&mut lanes, later), [1], "2 was refused, 4 is elsewhere");
+}
+
+#[test]
+fn one_failing_call_among_good_ones_is_not_hurried() {
+    let (mut lanes, start) = (Lanes::new(Limits::default()), Instant::now());
+    lanes.enqueue(start, record(1, 1, A));
+    lanes.poll(start);
+    lanes.failed(start, call_id(1), 9, start + 7_200 * SECOND, Failure::Outage);
+    for second in 1..100 {
+        let now = start + second * SECOND;
+        lanes.enqueue(now, record(1 + u64::from(second), 2, A));
+        assert_eq!(started(&mut lanes, now), [1 + u64::from(second)]);
+        lanes.settled(now, call_id(2), true);
+    }
+}
+
+#[test]
+fn calls_owed_since_before_the_start_are_attempted_when_due() {
+    let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
+    let owed = |call, first, last, attempts| Owed {
+        call_id: call_id(call),
+        first: Sequence(first),
+        last: Sequence(last),
+        url: A.into(),
+        attempts,
+        next_attempt_at: NOW,
+    };
+    lanes.restore(now, &owed(1, 3, 3, 0), now);
+    lanes.restore(now, &owed(2, 1, 9, 4), now + 10 * SECOND);
+    let expect = |call, sequence, attempts| {
+        let start =
+            Start { call_id: call_id(call), sequence: Sequence(sequence), attempts, record: None };
+        Action::Attempt(start)
+    };
+    assert_eq!(lanes.poll(now), [expect(1, 3, 0)]);
+    assert_eq!(lanes.poll(now + 10 * SECOND), [expect(2, 1, 4)]);
+    lanes.settled(now, call_id(2), true);
+    let [Action::Load(load)] = lanes.poll(now)[..] else { panic!("nothing to load") };
+    assert_eq!((load.after, load.known), (Sequence(1), Sequence(9)));
+}
+
+/// Random calls, endpoints, outcomes, holds and loads against the rules, from fixed seeds.
+#[test]
+fn in_any_course_of_events_order_limits_and_completeness_hold() {
+    for seed in 0..40 {
+        simulate(seed);
+    }
+}
+
+fn simulate(seed: u64) {
+    const CALLS: u128 = 25;
+    let mut random = StdRng::seed_from_u64(seed);
+    let limits = Limits {
+        per_endpoint: random.random_range(1..5),
+        total: random.random_range(1..12),
+        remembered_per_call: random.random_range(1..5),
+        cached_bytes: random.random_range(0..100),
+    };
+    let mut lanes = Lanes::new(limits);
+    let mut now = Instant::now();
+    // The store: what is owed per call; and what is under way.
+    let mut store: BTreeMap<CallId, VecDeque<u64>> = BTreeMap::new();
+    let mut in_flight: BTreeMap<CallId, (u64, &str)> = BTreeMap::new();
+    let mut loads: Vec<Load> = Vec::new();
+    let mut holds: Vec<CallId> = Vec::new();
+    let urls = [A, B, "not a url", "http://c.example/"];
+    let url_of = |call: CallId| urls[call.uuid().as_u128() as usize % urls.len()];
+    let mut sequence = 0;
+    let mut settled = 0;
+    for step in 0.. {
+        let is_ending = step >= 3_000;
+        if is_ending && settled == sequence {
+            break;
+        }
+        assert!(step < 100_000, "seed {seed}: {settled} of {sequence}, then nothing more");
+        match random.random_range(0..10) {
+            0..=2 if !is_ending => {
+                let n = random.random_range(0..CALLS);
+                for _ in 0..random.random_range(1..4) {
+                    sequence += 1;
+                    store.entry(call_id(n)).or_default().push_back(sequence);
+                    assert!(lanes.enqueue(now, record(sequence, n, url_of(call_id(n)))));
+                }
+            }
+            3 if !is_ending => {
+                let call = call_id(random.random_range(0..CALLS));
+                lanes.hold(call, now + 3 * SECOND);
+                holds.push(call);
+            }
+            4 => {
+                if let Some(call) = holds.pop() {
+                    lanes.release(call);
+                }
+            }
+            5 => {
+                if let Some(load) = loads.pop() {
+                    let owed = store.get(&load.call_id).cloned().unwrap_or_default();
+                    let call = load.call_id.uuid().as_u128() - 0x1000;
+                    let found = owed
+                        .into_iter()
+                        .filter(|sequence| *sequence > load.after.0)
+                        .take(load.limit)
+                        .map(|found| (notification(found, call, url_of(load.call_id)), now))
+                        .collect();
+                    lanes.loaded(now, load, found);
+                }
+            }
+            _ => {
+                let nth = random.random_range(0..in_flight.len().max(1));
+                if let Some((&call, &(attempted, _))) = in_flight.iter().nth(nth) {
+                    in_flight.remove(&call);
+                    if random.random_bool(0.3) {
+                        let wait = SECOND * random.random_range(0..90);
+                        let failure = [Failure::Outage, Failure::Other][random.random_range(0..2)];
+                        lanes.failed(now, call, 1, now + wait, failure);
+                    } else {
+                        let head = store.get_mut(&call).and_then(VecDeque::pop_front);
+                        assert_eq!(head, Some(attempted), "seed {seed}: order");
+                        settled += 1;
+                        lanes.settled(now, call, true);
+                    }
+                }
+            }
+        }
+        now += SECOND * random.random_range(0..3);
+        for action in lanes.poll(now) {
+            match action {
+                Action::Load(load) => loads.push(load),
+                Action::Attempt(start) => {
+                    let head = store[&start.call_id].front();
+                    assert_eq!(head, Some(&start.sequence.0), "seed {seed}: order");
+                    let url = url_of(start.call_id);
+                    let before = in_flight.insert(start.call_id, (start.sequence.0, url));
+                    assert_eq!(before, None, "seed {seed}: two attempts for one call");
+                }
+            }
+        }
+        assert!(in_flight.len() <= limits.total);
+        for url in urls {
+            let there = in_flight.values().filter(|(_, its)| *its == url).count();
+            assert!(there <= limits.per_endpoint, "seed {seed}: {there} at {url}");
+        }
+        assert!(lanes.cached_bytes <= limits.cached_bytes);
+        assert!(
+            lanes.lanes.values().all(|lane| lane.queue.len() <= limits.remembered_per_call + 1)
+        );
+    }
+    assert!(lanes.lanes.is_empty() && lanes.endpoints.is_empty() && lanes.timers.is_empty());
+    assert_eq!((lanes.in_flight, lanes.cached_bytes), (0, 0));
+}

@@ -1,0 +1,27 @@
+//! The way of owed notifications to the bots: in order per call, at least once, never silently
+//! dropped (spec/notifications.md, promises P1–P6).
+//!
+//! - `schedule`: when the next attempt is due; pure.
+//! - `lanes`: which notification may be attempted now; pure.
+//! - `deliver`: one attempt over HTTP.
+//! - `client`: guarded HTTP clients, one per endpoint.
+//! - `dispatch`: [`Outbox`], which drives the lanes and keeps the store true.
+//!
+//! What is owed lives in the store and gets there in the transaction that caused it. The outbox
+//! only remembers where each call stands; losing it loses nothing.
+
+#[cfg(test)]
+mod bot;
+mod client;
+mod counters;
+mod deliver;
+mod dispatch;
+mod lanes;
+mod schedule;
+
+pub use client::{AddressGuard, Trust};
+pub use counters::{AttemptOutcome, Counters};
+pub use deliver::{DeliverSettings, Deliverer, Signer, WallClock};
+pub use dispatch::{HoldGuard, Outbox, Settings};
+pub use lanes::Limits;
+pub use schedule::Schedule;

@@ -1,0 +1,376 @@
+//! The cache: one download per file, one decoding and encoding per codec, shared by all calls.
+
+use std::{
+    fs, io,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use graphophone_call::MediaPrompt;
+use graphophone_media::{
+    codec::Codec,
+    prompt::{EncodedPrompt, Prompt, Sha256},
+    wav::WavError,
+};
+use sha2::Digest;
+use tokio::{sync::Semaphore, time::Instant};
+use tracing::Instrument;
+
+use super::{
+    Owner, PrepareError, Prepared, Settings, directory,
+    fetch::{Body, Fetched, Fetcher},
+    flight::Flights,
+    freshness::{CachePolicy, Validators},
+    gate::Gate,
+    guard::{Guard, origin},
+    lru::Lru,
+    outcome::shown,
+};
+
+/// Least weight of a file on disk: a block and its row here. Bounds the number of rows.
+const LEAST_FILE_WEIGHT: u64 = 16 * 1024;
+/// Least weight of audio in memory.
+const LEAST_AUDIO_WEIGHT: u64 = 512;
+
+/// Prepares prompts for playing; cheap to clone.
+///
+/// A prompt with a `resourceId` is kept under (tenant, application, resourceId, uri) for as long as
+/// its server allows, then revalidated. One without is asked for again at every play, by a
+/// conditional request where the server gave a validator. Plays that want the same prompt at the
+/// same time share one download and its outcome; failures are not kept.
+#[derive(Clone, Debug)]
+pub struct Prompts(Arc<Shelves>);
+
+/// A digest over owner, resourceId and uri: fixed in size and fit for a file name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key([u8; 32]);
+
+/// What audio is: equal samples at another rate sound different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Content {
+    sha256: Sha256,
+    rate: u32,
+}
+
+#[derive(Debug)]
+struct Shelves {
+    fetcher: Fetcher,
+    gate: Arc<Gate>,
+    settings: Settings,
+    stock: Mutex<Stock>,
+    downloads: Flights<Key, Result<Arc<Source>, PrepareError>>,
+    encodings: Flights<(u64, Codec), Result<Arc<EncodedPrompt>, PrepareError>>,
+    /// Decoding and encoding: as many at once as there are processors.
+    processors: Arc<Semaphore>,
+    next_source: AtomicU64,
+    /// Held as long as the directory is ours.
+    _lock: fs::File,
+}
+
+#[derive(Debug)]
+struct Stock {
+    files: Lru<Key, File>,
+    audio: Lru<(Content, Codec), Arc<EncodedPrompt>>,
+}
+
+/// A file in the cache.
+#[derive(Debug)]
+struct File {
+    source: Arc<Source>,
+    policy: CachePolicy,
+    fresh_until: Instant,
+}
+
+/// A downloaded file.
+#[derive(Debug)]
+struct Source {
+    number: u64,
+    uri: String,
+    body: Body,
+    /// Known after the first decoding.
+    content: OnceLock<Content>,
+}
+
+impl Prompts {
+    /// Takes the cache directory over and empties it of earlier downloads.
+    ///
+    /// # Errors
+    /// The directory cannot be made or belongs to another running server.
+    pub fn new(settings: Settings, guard: Guard) -> io::Result<Self> {
+        let lock = directory::take(&settings.directory)?;
+        let fetcher = Fetcher::new(
+            guard,
+            settings.fetch.clone(),
+            settings.directory.clone(),
+            &settings.extra_roots,
+        );
+        let stock = Stock {
+            files: Lru::new(settings.disk_budget),
+            audio: Lru::new(settings.memory_budget),
+        };
+        let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+        Ok(Self(Arc::new(Shelves {
+            fetcher,
+            gate: Gate::new(settings.gate.clone()),
+            settings,
+            stock: Mutex::new(stock),
+            downloads: Flights::new(),
+            encodings: Flights::new(),
+            processors: Arc::new(Semaphore::new(processors)),
+            next_source: AtomicU64::new(0),
+            _lock: lock,
+        })))
+    }
+
+    /// Makes a prompt playable with `codec`. Does not wait if a kept prompt is fresh and encoded.
+    ///
+    /// # Errors
+    /// [`PrepareError`]; [`super::to_result`] words it for the bot.
+    pub async fn prepare(
+        &self,
+        owner: Owner,
+        prompt: &MediaPrompt,
+        codec: Codec,
+    ) -> Result<Prepared, PrepareError> {
+        let key = Key::of(owner, prompt);
+        let source = self.0.source(owner, key, prompt).await?;
+        Ok(self.0.encode(key, source, codec).await?.into())
+    }
+
+    /// Warms the cache (`preFetchMedia`) in the background; failures are logged and forgotten.
+    pub fn prefetch(&self, owner: Owner, prompts: &[MediaPrompt], codecs: &[Codec]) {
+        for prompt in prompts {
+            let (shelves, prompt, codecs) = (Arc::clone(&self.0), prompt.clone(), codecs.to_vec());
+            let warm = async move {
+                let key = Key::of(owner, &prompt);
+                let warmed = async {
+                    let source = shelves.source(owner, key, &prompt).await?;
+                    for codec in codecs {
+                        shelves.encode(key, Arc::clone(&source), codec).await?;
+                    }
+                    Ok::<(), PrepareError>(())
+                };
+                if let Err(error) = warmed.await {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "prefetch failed");
+                }
+            };
+            tokio::spawn(warm.in_current_span());
+        }
+    }
+}
+
+impl Key {
+    fn of((tenant, app): Owner, prompt: &MediaPrompt) -> Self {
+        let mut digest = sha2::Sha256::new();
+        digest.update(tenant.uuid().as_bytes());
+        digest.update(app.uuid().as_bytes());
+        // The length in front keeps "a" + "b" and "ab" + "" apart.
+        let resource_id = prompt.resource_id.as_deref();
+        digest.update(resource_id.map_or(u64::MAX, |id| id.len() as u64).to_le_bytes());
+        digest.update(resource_id.unwrap_or_default());
+        digest.update(&prompt.uri);
+        Self(digest.finalize().into())
+    }
+
+    fn file_name(&self) -> String {
+        Sha256(self.0).to_string() + "-"
+    }
+}
+
+impl Shelves {
+    async fn source(
+        self: &Arc<Self>,
+        owner: Owner,
+        key: Key,
+        prompt: &MediaPrompt,
+    ) -> Result<Arc<Source>, PrepareError> {
+        if prompt.resource_id.is_some()
+            && let Some(source) = self.fresh(&key)
+        {
+            return Ok(source);
+        }
+        self.download(owner, key, prompt).await
+    }
+
+    /// A kept file that need not be revalidated.
+    fn fresh(&self, key: &Key) -> Option<Arc<Source>> {
+        let mut stock = self.stock();
+        let file = stock.files.get(key)?;
+        (file.fresh_until > Instant::now()).then(|| Arc::clone(&file.source))
+    }
+
+    /// The file, downloaded or revalidated now; one GET for all who ask meanwhile.
+    async fn download(
+        self: &Arc<Self>,
+        owner: Owner,
+        key: Key,
+        prompt: &MediaPrompt,
+    ) -> Result<Arc<Source>, PrepareError> {
+        let landing = self.downloads.join(key, || {
+            let (shelves, uri) = (Arc::clone(self), prompt.uri.clone());
+            async move { shelves.get(owner, key, uri).await }
+        });
+        landing.await.unwrap_or_else(|_| Err(panicked(shown(&prompt.uri))))
+    }
+
+    async fn get(
+        self: Arc<Self>,
+        owner: Owner,
+        key: Key,
+        uri: String,
+    ) -> Result<Arc<Source>, PrepareError> {
+        let failed = |source| PrepareError::Download { uri: shown(&uri), source };
+        let url = self.fetcher.check(&uri).map_err(|refusal| failed(refusal.into()))?;
+        let deadline = Instant::now() + self.settings.fetch.total;
+        let entered = self.gate.enter(owner, origin(&url));
+        let Ok(Ok(_pass)) = tokio::time::timeout_at(deadline, entered).await else {
+            return Err(PrepareError::Busy { uri: shown(&uri) });
+        };
+        let known = self.known(&key);
+        let validators = known
+            .as_ref()
+            .map_or_else(Validators::default, |(_, policy)| policy.validators.clone());
+        let fetched = self.fetcher.get(url, &validators, &key.file_name(), deadline).await;
+        match (fetched.map_err(failed)?, known) {
+            (Fetched::NotModified(policy), Some((source, old))) => {
+                self.keep(key, &source, old.updated(policy)).await;
+                Ok(source)
+            }
+            // Without a stored file there are no validators, and the fetcher takes no 304.
+            (Fetched::NotModified(_), None) => Err(panicked(shown(&uri))),
+            (Fetched::Body(body, policy), known) => {
+                let source = match known {
+                    // Sent again although it is the same: what was made of it stays good.
+                    Some((source, _)) if source.body.digest == body.digest => source,
+                    _ => Arc::new(Source {
+                        number: self.next_source.fetch_add(1, Ordering::Relaxed),
+                        uri: shown(&uri),
+                        body,
+                        content: OnceLock::new(),
+                    }),
+                };
+                self.keep(key, &source, policy).await;
+                Ok(source)
+            }
+        }
+    }
+
+    /// The stored file behind a key, fresh or not.
+    fn known(&self, key: &Key) -> Option<(Arc<Source>, CachePolicy)> {
+        let mut stock = self.stock();
+        let file = stock.files.get(key)?;
+        Some((Arc::clone(&file.source), file.policy.clone()))
+    }
+
+    async fn keep(&self, key: Key, source: &Arc<Source>, policy: CachePolicy) {
+        let gone = if policy.no_store {
+            self.stock().files.remove(&key).into_iter().collect()
+        } else {
+            let fresh_for = policy.fresh_for.unwrap_or(self.settings.default_freshness);
+            let fresh_until = Instant::now() + fresh_for.min(self.settings.max_freshness);
+            let file = File { source: Arc::clone(source), policy, fresh_until };
+            let weight = source.body.length.max(LEAST_FILE_WEIGHT);
+            self.stock().files.insert(key, file, weight, |file| Arc::strong_count(&file.source) > 1)
+        };
+        discard(gone).await;
+    }
+
+    /// The audio of a file in a codec; one decoding for all who ask meanwhile.
+    async fn encode(
+        self: &Arc<Self>,
+        key: Key,
+        source: Arc<Source>,
+        codec: Codec,
+    ) -> Result<Arc<EncodedPrompt>, PrepareError> {
+        if let Some(encoded) = self.stock().encoded(&source, codec) {
+            return Ok(encoded);
+        }
+        let landing = self.encodings.join((source.number, codec), || {
+            let (shelves, source) = (Arc::clone(self), Arc::clone(&source));
+            async move { shelves.transcode(key, source, codec).await }
+        });
+        landing.await.unwrap_or_else(|_| Err(panicked(source.uri.clone())))
+    }
+
+    async fn transcode(
+        self: Arc<Self>,
+        key: Key,
+        source: Arc<Source>,
+        codec: Codec,
+    ) -> Result<Arc<EncodedPrompt>, PrepareError> {
+        let permit = Arc::clone(&self.processors).acquire_owned().await;
+        let (shelves, file) = (Arc::clone(&self), Arc::clone(&source));
+        let work = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            shelves.make(&file, codec)
+        });
+        let outcome = work.await.unwrap_or_else(|_| Err(panicked(source.uri.clone())));
+        if outcome.is_err() {
+            let gone = {
+                let mut stock = self.stock();
+                let is_bad =
+                    stock.files.get(&key).is_some_and(|file| file.source.number == source.number);
+                if is_bad { stock.files.remove(&key) } else { None }
+            };
+            drop(source);
+            discard(gone.into_iter().collect()).await;
+        }
+        outcome
+    }
+
+    /// Reads, decodes and encodes; blocking.
+    fn make(&self, source: &Source, codec: Codec) -> Result<Arc<EncodedPrompt>, PrepareError> {
+        let uri = || source.uri.clone();
+        let broken = |error| PrepareError::Internal { uri: uri(), source: Some(Arc::new(error)) };
+        let file = fs::File::open(&source.body.file).map_err(broken)?;
+        let prompt = match Prompt::decode(file, self.settings.accept) {
+            Ok(prompt) => prompt,
+            Err(WavError::Read(error)) => return Err(broken(error)),
+            Err(fault) => {
+                return Err(PrepareError::Format {
+                    uri: uri(),
+                    content_type: source.body.content_type.clone(),
+                    source: Arc::new(fault),
+                });
+            }
+        };
+        let content = Content { sha256: prompt.sha256, rate: prompt.rate };
+        let content = *source.content.get_or_init(|| content);
+        // Another file may hold the same audio.
+        if let Some(encoded) = self.stock().audio.get(&(content, codec)) {
+            return Ok(Arc::clone(encoded));
+        }
+        let encoded = Arc::new(prompt.encode(codec));
+        let weight = (encoded.bytes.len() as u64).max(LEAST_AUDIO_WEIGHT);
+        let gone =
+            self.stock().audio.insert((content, codec), Arc::clone(&encoded), weight, |encoded| {
+                Arc::strong_count(encoded) > 1 || Arc::strong_count(&encoded.bytes) > 1
+            });
+        drop(gone);
+        Ok(encoded)
+    }
+
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().expect("nothing panics while the stock is locked")
+    }
+}
+
+impl Stock {
+    fn encoded(&mut self, source: &Source, codec: Codec) -> Option<Arc<EncodedPrompt>> {
+        let content = source.content.get()?;
+        self.audio.get(&(*content, codec)).map(|encoded| Arc::clone(encoded))
+    }
+}
+
+/// Drops files where waiting for the disk does no harm.
+async fn discard(files: Vec<File>) {
+    if !files.is_empty() {
+        let _ = tokio::task::spawn_blocking(move || drop(files)).await;
+    }
+}
+
+fn panicked(uri: String) -> PrepareError {
+    PrepareError::Internal { uri, source: None }
+}

@@ -1,0 +1,362 @@
+//! A running server: everything put together, and taken apart in order.
+
+mod settings;
+
+use std::{io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{Extension, Router};
+use graphophone_media::engine::{Engine, EngineConfig};
+use graphophone_sip::{
+    Endpoint, IncomingCall,
+    phone::{Phone, PhoneConfig},
+};
+use graphophone_store::Store;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+
+use settings::{auth_settings, call_settings, endpoint_config, prompts_settings};
+
+use crate::{
+    api::{self, AppState},
+    auth::{Authority, Keys, tls, token_endpoint::Scheme, unix_now},
+    config::{self, Config, Profile},
+    engine::{Calls, CallsParts, DialRules, recover, unix_millis},
+    outbox::{DeliverSettings, Deliverer, Outbox, Settings as OutboxSettings, Trust},
+    prompts::{Guard, Prompts},
+};
+
+/// How long a stopping server waits for its calls to end and its notifications to leave.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why a server does not start. The text names the setting or the file.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket cannot be bound.
+    #[error("{setting} = {address}: the address cannot be used")]
+    ConfigListen {
+        /// Dotted name of the setting.
+        setting: &'static str,
+        /// The address it names.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Something else cannot be set up.
+    #[error("{0}")]
+    SetUp(String, #[source] anyhow::Error),
+}
+
+/// Addresses and credentials of a running server: the ready file of interface.md.
+#[derive(Clone, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ready {
+    /// Base URL of plain HTTP.
+    pub http: String,
+    /// Base URL of HTTPS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<String>,
+    /// SIP addresses.
+    pub sip: SipAddresses,
+    /// The dev certificate authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// First tenant of the configuration (dev profile only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<Uuid>,
+    /// First application of the configuration (dev profile only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<Uuid>,
+    /// Its secret (dev profile only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_secret: Option<String>,
+    /// Bearer token of the admin API (dev profile only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin_token: Option<String>,
+    /// User id of the built-in phone, which answers by itself (dev profile only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// Process id of the server.
+    pub pid: u32,
+}
+
+/// Bound SIP sockets.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct SipAddresses {
+    /// UDP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp: Option<SocketAddr>,
+    /// TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<SocketAddr>,
+}
+
+/// A running server. Dropping it without [`Server::shut_down`] leaves its tasks behind.
+pub struct Server {
+    ready: Ready,
+    state: AppState,
+    calls: Calls,
+    outbox: Outbox,
+    store: Store,
+    sip: Endpoint,
+    phone: Option<Phone>,
+    stop: axum_server::Handle<SocketAddr>,
+    tasks: Vec<JoinHandle<()>>,
+    pruner: JoinHandle<()>,
+}
+
+impl Server {
+    /// Binds, recovers what an earlier process left behind, and serves.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing serves.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        tls::install_crypto_provider();
+        let is_dev = config.profile == Profile::Dev;
+        let directory = config.store.path.clone();
+        let store = Store::open(&directory.join("store"))
+            .map_err(|error| set_up("store.path: the store does not open", error))?;
+        let keys = Keys::open(&directory)
+            .map_err(|error| set_up("store.path: the signing keys do not load", error))?;
+        let authority = Authority::new(auth_settings(&config), keys).map_err(|faults| {
+            let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            set_up("the configuration is refused", anyhow::anyhow!(faults.join("; ")))
+        })?;
+
+        let outbox = start_outbox(&config, &store, &authority).await?;
+        recover(&store, &outbox)
+            .await
+            .map_err(|error| set_up("store.path: the store cannot be recovered", error))?;
+
+        let threads = match config.media.threads {
+            0 => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            threads => NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+        };
+        let engine = Engine::start(EngineConfig { threads })
+            .map_err(|error| set_up("media.threads: the playout engine does not start", error))?;
+        let prompts =
+            Prompts::new(prompts_settings(&config), Guard::new(api::prompt_guard(&config)))
+                .map_err(|error| set_up("store.path: the prompt cache cannot be used", error))?;
+        let calls = Calls::new(CallsParts {
+            store: store.clone(),
+            outbox: outbox.clone(),
+            prompts,
+            settings: call_settings(&config),
+            dial: DialRules::new(&config),
+            max_calls: config.limits.calls,
+        });
+        let (sip, incoming) = Endpoint::bind(endpoint_config(&config), engine.clone())
+            .await
+            .map_err(|source| StartError::ConfigListen {
+                setting: "sip.listen",
+                address: config
+                    .sip
+                    .listen
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+                source,
+            })?;
+        calls.attach(sip.clone());
+
+        let addresses = SipAddresses {
+            udp: sip.udp_addrs().first().copied(),
+            tcp: sip.tcp_addrs().first().copied(),
+        };
+        let state = AppState::new(&config, authority, calls.clone(), store.clone(), addresses.udp);
+        let router = api::router(state.clone());
+        let stop = axum_server::Handle::new();
+        let pruner = tokio::spawn(prune(store.clone(), config.operations.keep.0));
+        let mut tasks = vec![tokio::spawn(take_incoming(incoming, state.clone()))];
+        let http = serve_http(&config, router.clone(), &stop, &mut tasks).await?;
+        let (https, ca) = serve_https(&config, router, &stop, &mut tasks).await?;
+
+        let phone = match is_dev.then_some(addresses.udp).flatten() {
+            Some(server) => Some(start_phone(server, engine).await?),
+            None => None,
+        };
+        if let Some(phone) = &phone {
+            state.set_phone(phone.clone());
+        }
+        let app = config.apps.first().filter(|_| is_dev);
+        let ready = Ready {
+            http: format!("http://{http}"),
+            https: https.map(|at| format!("https://localhost:{}", at.port())),
+            sip: addresses,
+            ca,
+            tenant: app.map(|app| app.tenant),
+            client_id: app.map(|app| app.id),
+            client_secret: app.and_then(|app| app.secret.as_ref()).map(|s| s.expose().to_owned()),
+            admin_token: config
+                .admin
+                .token
+                .as_ref()
+                .filter(|_| is_dev)
+                .map(|t| t.expose().to_owned()),
+            phone: phone.as_ref().map(|_| config::DEV_PHONE_USER_ID.to_owned()),
+            pid: std::process::id(),
+        };
+        info!(http = ready.http, https = ready.https, "serving");
+        Ok(Self { ready, state, calls, outbox, store, sip, phone, stop, tasks, pruner })
+    }
+
+    /// Addresses and, in the dev profile, credentials.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// The built-in phone of the dev profile.
+    pub fn phone(&self) -> Option<&Phone> {
+        self.phone.as_ref()
+    }
+
+    /// Refuses new work, hangs all calls up, delivers what can be delivered, and stops.
+    pub async fn shut_down(self) {
+        let deadline = Instant::now() + STOP_WITHIN;
+        self.state.set_stopping();
+        self.calls.shut_down(deadline).await;
+        if let Some(phone) = &self.phone {
+            phone.shut_down().await;
+        }
+        self.sip.shut_down().await;
+        self.outbox.shut_down(deadline.saturating_duration_since(Instant::now())).await;
+        self.stop.graceful_shutdown(Some(Duration::from_millis(500)));
+        for task in self.tasks {
+            if tokio::time::timeout_at(deadline, task).await.is_err() {
+                warn!("a listener does not stop in time");
+            }
+        }
+        self.pruner.abort();
+        self.store.close().await;
+    }
+}
+
+fn set_up(what: &str, error: impl Into<anyhow::Error>) -> StartError {
+    StartError::SetUp(what.to_owned(), error.into())
+}
+
+async fn take_incoming(mut incoming: mpsc::Receiver<IncomingCall>, state: AppState) {
+    while let Some(call) = incoming.recv().await {
+        let state = state.clone();
+        tokio::spawn(async move { api::incoming::take(&state, call).await });
+    }
+}
+
+/// Forgets what ended longer ago than it is kept.
+async fn prune(store: Store, keep: Duration) {
+    let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+    loop {
+        tokio::time::sleep(keep.clamp(Duration::from_secs(1), Duration::from_secs(60))).await;
+        match store.prune(unix_millis().plus(-keep_ms)).await {
+            Ok(pruned) => debug!(?pruned, "forgot what ended long ago"),
+            Err(error) => warn!(%error, "the store cannot be pruned"),
+        }
+    }
+}
+
+async fn bind(setting: &'static str, at: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let listen = async { TcpListener::bind(at).await?.into_std() };
+    listen.await.map_err(|source| StartError::ConfigListen {
+        setting,
+        address: at.to_string(),
+        source,
+    })
+}
+
+async fn serve_http(
+    config: &Config,
+    router: Router,
+    stop: &axum_server::Handle<SocketAddr>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<SocketAddr, StartError> {
+    let listener = bind("http.listen", config.http.listen).await?;
+    let fault = |source| StartError::ConfigListen {
+        setting: "http.listen",
+        address: config.http.listen.to_string(),
+        source,
+    };
+    let at = listener.local_addr().map_err(fault)?;
+    let server = axum_server::from_tcp(listener).map_err(fault)?.handle(stop.clone());
+    tasks.push(tokio::spawn(async move {
+        if let Err(error) = server.serve(router.into_make_service()).await {
+            warn!(%error, "the HTTP listener has ended");
+        }
+    }));
+    Ok(at)
+}
+
+async fn serve_https(
+    config: &Config,
+    router: Router,
+    stop: &axum_server::Handle<SocketAddr>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<(Option<SocketAddr>, Option<PathBuf>), StartError> {
+    let Some(wanted) = config.https.listen else { return Ok((None, None)) };
+    let (tls, ca) = match (&config.https.cert, &config.https.key) {
+        (Some(cert), Some(key)) => {
+            let tls = tls::server_config_from_files(cert, key)
+                .map_err(|error| set_up("https.cert, https.key", error))?;
+            (tls, None)
+        }
+        _ => {
+            let ca = tls::DevCa::open(&config.store.path, unix_now())
+                .map_err(|error| set_up("store.path: the dev certificate authority", error))?;
+            let tls = ca
+                .server_config(&[], unix_now())
+                .map_err(|error| set_up("the dev certificate cannot be made", error))?;
+            (tls, Some(ca.certificate_path().to_owned()))
+        }
+    };
+    let listener = bind("https.listen", wanted).await?;
+    let fault = |source| StartError::ConfigListen {
+        setting: "https.listen",
+        address: wanted.to_string(),
+        source,
+    };
+    let at = listener.local_addr().map_err(fault)?;
+    let tls = axum_server::tls_rustls::RustlsConfig::from_config(Arc::new(tls));
+    let router = router.layer(Extension(Scheme::Https));
+    let server = axum_server::from_tcp_rustls(listener, tls).map_err(fault)?.handle(stop.clone());
+    tasks.push(tokio::spawn(async move {
+        if let Err(error) = server.serve(router.into_make_service()).await {
+            warn!(%error, "the HTTPS listener has ended");
+        }
+    }));
+    Ok((Some(at), ca))
+}
+
+async fn start_phone(server: SocketAddr, engine: Engine) -> Result<Phone, StartError> {
+    let config = PhoneConfig::new(config::DEV_PHONE_USER, config::DEV_PHONE_PASSWORD, server);
+    Phone::start(config, engine)
+        .await
+        .map_err(|error| set_up("the built-in phone does not register", error))
+}
+
+async fn start_outbox(
+    config: &Config,
+    store: &Store,
+    authority: &Authority,
+) -> Result<Outbox, StartError> {
+    let guard = Guard::new(api::callback_guard(config));
+    let signer = authority.clone();
+    let deliverer = Deliverer::new(
+        Arc::new(move |url, address| {
+            guard.check_addr(url, address).map_err(|refusal| refusal.to_string())
+        }),
+        Arc::new(move |notification, now| {
+            let now = u64::try_from(now.0 / 1_000).unwrap_or(0);
+            signer.sign_notification(notification.app, notification.tenant, now)
+        }),
+        Arc::new(unix_millis),
+        Trust::system_and(Vec::new()),
+        DeliverSettings { total_timeout: config.callbacks.timeout.0, ..DeliverSettings::default() },
+    );
+    let mut settings = OutboxSettings::default();
+    let give_up_after = config.callbacks.give_up_after.0;
+    settings.schedule.attempts_at.retain(|at| *at <= give_up_after);
+    Outbox::start(store.clone(), deliverer, settings)
+        .await
+        .map_err(|error| set_up("store.path: owed notifications cannot be read", error))
+}

@@ -1,0 +1,107 @@
+//! The configuration in the words of each part: one function per part, nothing else.
+
+use std::net::IpAddr;
+
+use graphophone_call::{AppId, TenantId};
+use graphophone_media::prompt::Accept;
+use graphophone_sip::{EndpointConfig, PhoneAccount, Trunk};
+
+use crate::{
+    auth::{AppSettings, AuthSettings, Secret},
+    config::{self, CompatMode, Config, Profile, SipListen},
+    prompts::{FetchLimits, Settings as PromptsSettings},
+};
+
+pub(super) fn auth_settings(config: &Config) -> AuthSettings {
+    AuthSettings {
+        tenants: config.tenants.iter().map(|tenant| TenantId::new(tenant.id)).collect(),
+        apps: config
+            .apps
+            .iter()
+            .map(|app| AppSettings {
+                id: AppId::new(app.id),
+                tenant: TenantId::new(app.tenant),
+                secret: app.secret.clone().unwrap_or_else(|| Secret::new("")),
+                roles: app.roles.clone(),
+            })
+            .collect(),
+        auto_provision: config.profile == Profile::Dev,
+        public_urls: config.server.public_url.iter().cloned().collect(),
+        ..AuthSettings::default()
+    }
+}
+
+pub(super) fn prompts_settings(config: &Config) -> PromptsSettings {
+    PromptsSettings {
+        fetch: FetchLimits {
+            max_bytes: config.prompts.max_bytes.0,
+            total: config.prompts.timeout.0,
+            ..FetchLimits::default()
+        },
+        disk_budget: config.prompts.disk_budget.0,
+        memory_budget: config.prompts.memory_budget.0,
+        accept: match config.compat.mode {
+            CompatMode::Open => Accept::Any,
+            CompatMode::StrictBeta | CompatMode::StrictV1 => Accept::GraphOnly,
+        },
+        ..PromptsSettings::in_directory(config.store.path.join("prompts"))
+    }
+}
+
+pub(super) fn call_settings(config: &Config) -> graphophone_call::Settings {
+    graphophone_call::Settings {
+        answer_within: config.calls.answer_within.0,
+        ring_for: config.calls.ring_for.0,
+        keep_alive: config.calls.keep_alive.0,
+        start_grace: config.prompts.start_grace.0,
+        queue_limit: config.limits.queued_operations,
+        notify_cut_operations: config.operations.notify_on_hang_up,
+        ..graphophone_call::Settings::default()
+    }
+}
+
+pub(super) fn endpoint_config(config: &Config) -> EndpointConfig {
+    let mut udp = Vec::new();
+    let mut tcp = Vec::new();
+    for listen in &config.sip.listen {
+        match listen {
+            SipListen::Udp(at) => udp.push(*at),
+            SipListen::Tcp(at) => tcp.push(*at),
+        }
+    }
+    EndpointConfig {
+        udp,
+        tcp,
+        external_address: config.sip.external_address,
+        rtp_bind: config.rtp.bind,
+        rtp_ports: config.rtp.ports.0.clone(),
+        phones: config
+            .phones
+            .iter()
+            .map(|phone| PhoneAccount {
+                user: phone.user.clone(),
+                password: phone.password.expose().to_owned(),
+                user_id: phone.user_id.clone(),
+            })
+            .collect(),
+        digest: config.sip.digest.iter().map(|digest| digest.0).collect(),
+        trunks: config
+            .trunks
+            .iter()
+            .map(|trunk| Trunk {
+                name: trunk.name.clone(),
+                uri: trunk.uri.clone(),
+                username: trunk.username.clone(),
+                password: trunk.password.as_ref().map(|secret| secret.expose().to_owned()),
+                register: trunk.register,
+                peers: trunk.peers.iter().map(peer).collect(),
+            })
+            .collect(),
+        max_calls: config.limits.calls,
+        agent: format!("Graphophone/{}", env!("CARGO_PKG_VERSION")),
+    }
+}
+
+fn peer(network: &config::Network) -> (IpAddr, u8) {
+    (network.0.addr(), network.0.prefix_len())
+}

@@ -1,0 +1,533 @@
+//! Paths, verbs, headers, bodies and refusals of the Graph API, as clients see them
+//! (spec/api.md §0 and §1).
+
+use std::{io::Write, time::Duration};
+
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, Method, StatusCode, Version, header},
+};
+use futures::stream;
+use graphophone_sip::phone::AnswerPolicy;
+use graphophone_testkit::{Answer, Bot, TestServer, audio, is_terminated, patience};
+use serde_json::{Value, json};
+
+use crate::line::Line;
+
+const UNKNOWN: &str = "2e1a0b00-2db4-4022-9570-243709c565ab";
+
+/// Sends a request that [`Bot::send`] would not: with its own headers or body.
+async fn ask(
+    server: &TestServer,
+    bot: &Bot,
+    method: Method,
+    path: &str,
+    shape: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
+) -> (StatusCode, HeaderMap, Bytes) {
+    let request = reqwest::Client::new()
+        .request(method, format!("{}{path}", server.base()))
+        .bearer_auth(bot.token())
+        .timeout(Duration::from_secs(20));
+    let response = shape(request).send().await.expect("a response");
+    let (status, headers) = (response.status(), response.headers().clone());
+    (status, headers, response.bytes().await.expect("a body"))
+}
+
+/// An error envelope with this status and code, whatever else stands in it.
+#[track_caller]
+fn assert_refused(what: &str, answer: &Answer, status: u16, code: &str) {
+    assert_eq!(answer.status, status, "{what}: {}", answer.body);
+    let error = &answer.body["error"];
+    assert_eq!(error["code"], code, "{what}: {}", answer.body);
+    assert!(error["code"].is_string(), "{what}: clients drop numbers");
+    assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{what}");
+    let inner = &error["innerError"];
+    assert_eq!(inner["request-id"], text(&answer.headers, "request-id"), "{what}");
+    assert_eq!(inner["client-request-id"], text(&answer.headers, "client-request-id"), "{what}");
+    let date = inner["date"].as_str().expect("a date");
+    assert_eq!((date.len(), date.contains('Z')), (19, false), "{what}: {date}");
+}
+
+#[track_caller]
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).unwrap_or_else(|| panic!("no {name}")).to_str().expect("text")
+}
+
+fn prompt(uri: &str) -> Value {
+    let info = json!({"uri": uri});
+    json!({"prompts": [{"@odata.type": "#microsoft.graph.mediaPrompt", "mediaInfo": info}]})
+}
+
+#[tokio::test]
+async fn every_spelling_of_a_path_plays_and_reads() {
+    let server = TestServer::start().await;
+    let mut line = Line::open(&server).await;
+    let call = line.call.clone();
+    let undashed = call.to_uppercase().replace('-', "");
+    let uri = line.bot.serve("a.wav", audio::tone_wav(500.0, 40));
+    let spellings = [
+        format!("/v1.0/communications/calls/{call}/playPrompt"),
+        format!("/beta/communications/calls/{call}/playPrompt"),
+        format!("/V1.0//Communications///CALLS/{call}//PLAYPROMPT/"),
+        format!("/v1.0/communications/calls('{call}')/microsoft.graph.playPrompt"),
+        format!("/BETA/communications/calls(%27{call}%27)/Microsoft.Graph.playPrompt/"),
+        format!("/v1.0/communications/calls/{undashed}/microsoft.graph.playprompt"),
+        format!("/app/calls/{call}/playPrompt").replace("/app", "/v1.0/app"),
+        format!("/beta/app/calls/{call}/microsoft.graph.playPrompt"),
+    ];
+    for path in spellings {
+        let answer = line.bot.send(Method::POST, &path, Some(prompt(&uri))).await.unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        let version = if path.to_lowercase().starts_with("/beta") { "beta" } else { "v1.0" };
+        let id = answer.body["id"].as_str().unwrap();
+        let location = text(&answer.headers, "location");
+        let expected =
+            format!("{}/{version}/communications/calls/{call}/operations/{id}", server.base());
+        assert_eq!(location, expected, "{path}");
+        let is_legacy = path.contains("/app/");
+        assert_eq!(answer.headers.contains_key("deprecation"), is_legacy, "{path}");
+        if is_legacy {
+            let link = text(&answer.headers, "link");
+            let successor = path.replace("/app/", "/communications/");
+            assert_eq!(link, format!("<{successor}>; rel=\"successor-version\""));
+        } else {
+            assert!(!answer.headers.contains_key("link"), "{path}");
+        }
+        let context = answer.body["@odata.context"].as_str().unwrap();
+        let expected = format!("/{version}/$metadata#microsoft.graph.playPromptOperation");
+        assert!(context.ends_with(&expected), "{path}: {context}");
+        assert_eq!(
+            answer.body.as_object().unwrap().contains_key("completionReason"),
+            version == "beta"
+        );
+        // The Location works as it stands.
+        let path = location.strip_prefix(server.base()).unwrap().to_owned();
+        let id = id.to_owned();
+        line.end_of(&id).await;
+        let read = line.bot.send(Method::GET, &path, None).await.unwrap();
+        assert_eq!((read.status.as_u16(), &read.body["status"]), (200, &json!("completed")));
+        let keyed = path.replace(&format!("/operations/{id}"), &format!("/operations('{id}')"));
+        let keyed = line.bot.send(Method::GET, &keyed, None).await.unwrap();
+        // The receipt may have news from the far end in between.
+        let stable = |answer: Answer| {
+            let mut body = answer.body;
+            body.as_object_mut().unwrap().remove("graphophoneReceipt").expect("a receipt");
+            body
+        };
+        assert_eq!(stable(keyed), stable(read));
+    }
+}
+
+#[tokio::test]
+async fn every_response_has_graphs_headers() {
+    let server = TestServer::start().await;
+    let line = Line::open(&server).await;
+    let call = line.path("");
+    let asked = [
+        (Method::GET, "/v1.0/communications/calls".to_owned()),
+        (Method::GET, call.clone()),
+        (Method::GET, format!("{call}/operations")),
+        (Method::POST, format!("{call}/keepAlive")),
+        (Method::POST, format!("{call}/playPrompt")),
+        (Method::GET, format!("/v1.0/communications/calls/{UNKNOWN}")),
+        (Method::GET, "/v1.0/nothing".to_owned()),
+        (Method::DELETE, call.clone()),
+    ];
+    for (method, path) in asked {
+        let what = format!("{method} {path}");
+        let own = ask(&server, &line.bot, method.clone(), &path, |request| {
+            request.header("client-request-id", "my-own-id")
+        });
+        let (status, headers, body) = own.await;
+        assert_eq!(text(&headers, "client-request-id"), "my-own-id", "{what}");
+        let ours = text(&headers, "request-id");
+        assert!(uuid::Uuid::try_parse(ours).is_ok(), "{what}: {ours}");
+        assert_eq!(text(&headers, "odata-version"), "4.0", "{what}");
+        assert_eq!(text(&headers, "cache-control"), "private", "{what}");
+        assert!(headers.contains_key("date"), "{what}");
+        if body.is_empty() {
+            assert!(!headers.contains_key("content-type"), "{what} {status}");
+        } else {
+            assert_eq!(
+                text(&headers, "content-type"),
+                "application/json;odata.metadata=minimal;odata.streaming=true;\
+                 IEEE754Compatible=false;charset=utf-8",
+                "{what}"
+            );
+        }
+        // Without one of its own, the client is told ours; never two equal ones.
+        let (_, other, _) = ask(&server, &line.bot, method, &path, |request| request).await;
+        assert_eq!(text(&other, "client-request-id"), text(&other, "request-id"), "{what}");
+        assert_ne!(text(&other, "request-id"), ours, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_ids_and_verbs_are_told_apart() {
+    let server = TestServer::start().await;
+    let line = Line::open(&server).await;
+    let call = line.path("");
+    let unknown = format!("/v1.0/communications/calls/{UNKNOWN}");
+    let table = [
+        (Method::GET, "/".to_owned(), 404, "UnknownError"),
+        (Method::GET, "/v2.0/communications/calls".to_owned(), 404, "UnknownError"),
+        (Method::GET, "/v1.0/users".to_owned(), 404, "UnknownError"),
+        (Method::POST, "/v1.0/communications/calls//playPrompt".to_owned(), 404, "UnknownError"),
+        (Method::POST, format!("{call}/dance"), 404, "UnknownError"),
+        (Method::GET, unknown.clone(), 404, "8522"),
+        (Method::DELETE, unknown.clone(), 404, "8522"),
+        (Method::GET, format!("{unknown}/operations"), 404, "8522"),
+        (Method::GET, format!("{unknown}/operations/{UNKNOWN}"), 404, "8522"),
+        (Method::POST, format!("{unknown}/playPrompt"), 404, "8522"),
+        (Method::POST, format!("{unknown}/keepAlive"), 404, "8522"),
+        (Method::POST, format!("{unknown}/cancelMediaProcessing"), 404, "8522"),
+        (Method::POST, format!("{unknown}/mute"), 404, "8522"),
+        (Method::GET, "/v1.0/communications/calls/xyz".to_owned(), 404, "8522"),
+        (Method::POST, "/v1.0/communications/calls/xyz/playPrompt".to_owned(), 404, "8522"),
+        (Method::GET, format!("{call}/operations/{UNKNOWN}"), 404, "8522"),
+        (Method::GET, format!("{call}/operations/xyz"), 404, "8522"),
+        (Method::GET, format!("{call}/playPrompt"), 405, "8573"),
+        (Method::PUT, call.clone(), 405, "8573"),
+        (Method::PATCH, call.clone(), 405, "8573"),
+        (Method::DELETE, "/v1.0/communications/calls".to_owned(), 405, "8573"),
+        (Method::POST, format!("{call}/operations"), 405, "8573"),
+        (Method::POST, format!("{call}/mute"), 405, "8520"),
+        (Method::POST, format!("{call}/recordResponse"), 405, "8520"),
+        (Method::GET, format!("{call}/participants"), 405, "8520"),
+        (Method::GET, "/v1.0/$metadata".to_owned(), 405, "8520"),
+    ];
+    for (method, path, status, code) in table {
+        let body = (method == Method::POST).then(|| prompt("http://127.0.0.1:9/a.wav"));
+        let answer = line.bot.send(method.clone(), &path, body).await.unwrap();
+        assert_refused(&format!("{method} {path}"), &answer, status, code);
+    }
+    assert_eq!(line.operations().await.len(), 0);
+}
+
+#[tokio::test]
+async fn bodies_are_read_by_their_encoding_type_and_length() {
+    let server = TestServer::start().await;
+    let mut line = Line::open(&server).await;
+    let path = line.path("/playPrompt");
+    let uri = line.bot.serve("a.wav", audio::tone_wav(500.0, 40));
+    let good = prompt(&uri).to_string();
+
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(good.as_bytes()).unwrap();
+    let packed = packer.finish().unwrap();
+    let (status, _, body) = ask(&server, &line.bot, Method::POST, &path, |request| {
+        request
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_ENCODING, "gzip")
+            .body(packed)
+    })
+    .await;
+    assert_eq!(status, 200, "{body:?}");
+    let operation: Value = serde_json::from_slice(&body).unwrap();
+    let end = line.end_of(operation["id"].as_str().unwrap()).await;
+    assert_eq!(end["status"], "completed");
+
+    // 8 MiB in 8 kB: counted as what it unpacks to.
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(&vec![b' '; 8 << 20]).unwrap();
+    let bomb = packer.finish().unwrap();
+    let large = vec![b' '; (1 << 20) + 1];
+    let chunks: Vec<Result<Bytes, std::io::Error>> =
+        large.chunks(1 << 16).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+    let json = "application/json";
+    type Shape = Box<dyn FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder>;
+    let shaped =
+        |kind: &'static str, encoding: Option<&'static str>, body: reqwest::Body| -> Shape {
+            Box::new(move |mut request| {
+                if let Some(encoding) = encoding {
+                    request = request.header(header::CONTENT_ENCODING, encoding);
+                }
+                request.header(header::CONTENT_TYPE, kind).body(body)
+            })
+        };
+    let table: [(&str, u16, &str, Shape); 10] = [
+        ("1 MiB and a byte", 413, "RequestEntityTooLarge", shaped(json, None, large.into())),
+        (
+            "the same in chunks",
+            413,
+            "RequestEntityTooLarge",
+            shaped(json, None, reqwest::Body::wrap_stream(stream::iter(chunks))),
+        ),
+        ("a bomb", 413, "RequestEntityTooLarge", shaped(json, Some("gzip"), bomb.into())),
+        ("not gzip", 400, "8523", shaped(json, Some("gzip"), good.clone().into())),
+        ("brotli", 415, "UnsupportedMediaType", shaped(json, Some("br"), good.clone().into())),
+        ("text", 415, "UnsupportedMediaType", shaped("text/plain", None, good.clone().into())),
+        (
+            "a form",
+            415,
+            "UnsupportedMediaType",
+            shaped("application/x-www-form-urlencoded", None, good.clone().into()),
+        ),
+        (
+            "latin 1",
+            415,
+            "UnsupportedMediaType",
+            shaped("application/json; charset=iso-8859-1", None, good.clone().into()),
+        ),
+        ("no body", 400, "BadRequest", shaped(json, None, "".into())),
+        ("half a body", 400, "BadRequest", shaped(json, None, good[..20].to_owned().into())),
+    ];
+    for (what, status, code, shape) in table {
+        let (found, headers, body) = ask(&server, &line.bot, Method::POST, &path, shape).await;
+        let body = serde_json::from_slice(&body).unwrap_or_default();
+        let at = tokio::time::Instant::now();
+        assert_refused(what, &Answer { at, status: found, headers, body }, status, code);
+    }
+    assert_eq!(line.operations().await.len(), 1);
+
+    // A hand-written bot leaves the type out; 1 MiB exactly is read.
+    let mut padded = good.into_bytes();
+    padded.resize(1 << 20, b' ');
+    for (body, kind) in [(prompt(&uri).to_string().into_bytes(), None), (padded, Some(json))] {
+        let answer = line.bot.post_bytes(&path, kind, body).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        let id = answer.body["id"].as_str().unwrap().to_owned();
+        assert_eq!(line.end_of(&id).await["status"], "completed");
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_created_read_listed_kept_alive_and_ended() {
+    let server = TestServer::start().await;
+    let mut bot = server.bot().await;
+    let body = bot.new_call(server.phone_identity(), &[]);
+    let path = "/v1.0/communications/calls";
+    let created = bot.send(Method::POST, path, Some(body.clone())).await.unwrap();
+    assert_eq!(created.status, 201, "{}", created.body);
+    let call = created.body["id"].as_str().unwrap().to_owned();
+    let location = format!("{}{path}/{call}", server.base());
+    assert_eq!(text(&created.headers, "location"), location);
+    assert_eq!(created.body["state"], "establishing");
+    assert_eq!(created.body["direction"], "outgoing");
+    for name in ["tenantId", "callbackUri", "requestedModalities"] {
+        assert_eq!(created.body[name], body[name], "{name}");
+    }
+    bot.until(patience(), graphophone_testkit::is_audio_active).await.unwrap();
+
+    let one = format!("{path}/{call}");
+    let whole = bot.send(Method::GET, &one, None).await.unwrap();
+    assert_eq!(whole.status, 200);
+    let members = whole.body.as_object().unwrap();
+    // Every property of v1.0, nulls included.
+    for name in [
+        "callbackUri",
+        "callChainId",
+        "callOptions",
+        "callRoutes",
+        "chatInfo",
+        "direction",
+        "id",
+        "incomingContext",
+        "mediaConfig",
+        "mediaState",
+        "meetingInfo",
+        "myParticipantId",
+        "requestedModalities",
+        "resultInfo",
+        "source",
+        "state",
+        "subject",
+        "targets",
+        "tenantId",
+        "toneInfo",
+        "transcription",
+    ] {
+        assert!(members.contains_key(name), "{name}: {}", whole.body);
+    }
+    assert_eq!(whole.body["state"], "established");
+    assert_eq!(whole.body["@odata.type"], "#microsoft.graph.call");
+    let context = whole.body["@odata.context"].as_str().unwrap();
+    assert!(context.ends_with("/v1.0/$metadata#communications/calls/$entity"), "{context}");
+    let keyed = bot.send(Method::GET, &format!("{path}('{call}')"), None).await.unwrap();
+    assert_eq!(keyed.body, whole.body);
+
+    let picked = bot.send(Method::GET, &format!("{one}?$select=id,state"), None).await.unwrap();
+    let mut names: Vec<String> = picked.body.as_object().unwrap().keys().cloned().collect();
+    names.retain(|name| !name.starts_with('@'));
+    assert_eq!(names, ["id", "state"]);
+    assert_eq!((&picked.body["id"], &picked.body["state"]), (&json!(call), &json!("established")));
+
+    let list = bot.send(Method::GET, path, None).await.unwrap();
+    let items = list.body["value"].as_array().unwrap();
+    assert_eq!((items.len(), &items[0]["id"]), (1, &json!(call)));
+    assert!(items[0].get("@odata.context").is_none());
+
+    let alive = bot.send(Method::POST, &format!("{one}/keepAlive"), None).await.unwrap();
+    assert_eq!((alive.status.as_u16(), text(&alive.headers, "content-length")), (200, "0"));
+
+    let ended = bot.send(Method::DELETE, &one, None).await.unwrap();
+    assert_eq!((ended.status.as_u16(), &ended.body), (204, &Value::Null));
+    bot.until(patience(), is_terminated).await.unwrap();
+    // What is over is like what never was.
+    gone(&bot, &one).await;
+    let again = bot.send(Method::DELETE, &one, None).await.unwrap();
+    assert_refused("DELETE twice", &again, 404, "8522");
+    for action in ["playPrompt", "cancelMediaProcessing", "keepAlive", "answer"] {
+        let body = Some(prompt("http://127.0.0.1:9/a.wav"));
+        let answer = bot.send(Method::POST, &format!("{one}/{action}"), body).await.unwrap();
+        assert_refused(action, &answer, 404, "8522");
+    }
+    let list = bot.send(Method::GET, path, None).await.unwrap();
+    assert_eq!(list.body["value"], json!([]));
+}
+
+/// The call leaves the map just after its last notification has been committed.
+async fn gone(bot: &Bot, path: &str) {
+    let wait = async {
+        while bot.send(Method::GET, path, None).await.expect("an answer").status != 404 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout_at(patience(), wait).await.expect("the call is gone in time");
+}
+
+#[tokio::test]
+async fn play_prompt_needs_an_established_service_hosted_call() {
+    let server = TestServer::start().await;
+    let mut bot = server.bot().await;
+    let path = "/v1.0/communications/calls";
+    server.phone().set_answer(AnswerPolicy::Never);
+    let ringing = bot.call(server.phone_identity(), &[]).await.unwrap();
+    let body = || Some(prompt("http://127.0.0.1:9/a.wav"));
+    let early = bot.send(Method::POST, &format!("{path}/{ringing}/playPrompt"), body()).await;
+    assert_refused("before it is established", &early.unwrap(), 400, "8501");
+    let operations = bot.send(Method::GET, &format!("{path}/{ringing}/operations"), None).await;
+    assert_eq!(operations.unwrap().body["value"], json!([]));
+    bot.hang_up(&ringing).await.unwrap();
+    bot.until(patience(), is_terminated).await.unwrap();
+
+    server.phone().set_answer(AnswerPolicy::After(Duration::ZERO));
+    let mut app_hosted = bot.new_call(server.phone_identity(), &[]);
+    app_hosted["mediaConfig"] =
+        json!({"@odata.type": "#microsoft.graph.appHostedMediaConfig", "blob": "x"});
+    let created = bot.send(Method::POST, path, Some(app_hosted)).await.unwrap();
+    assert_eq!(created.status, 201, "{}", created.body);
+    let call = created.body["id"].as_str().unwrap();
+    let established = |value: &Value| value["resourceData"]["state"] == "established";
+    bot.until(patience(), established).await.unwrap();
+    let answer = bot.send(Method::POST, &format!("{path}/{call}/playPrompt"), body()).await;
+    assert_refused("on an app-hosted call", &answer.unwrap(), 400, "8500");
+}
+
+#[tokio::test]
+async fn creates_are_refused_for_what_they_name() {
+    let server = TestServer::start_with(|config| {
+        let mut powerless = config.apps[0].clone();
+        powerless.id = uuid::Uuid::from_u128(7);
+        powerless.roles.clear();
+        config.apps.push(powerless);
+    })
+    .await;
+    let bot = server.bot().await;
+    let good = || bot.new_call(server.phone_identity(), &[]);
+    let with = |name: &str, value: Value| {
+        let mut body = good();
+        body[name] = value;
+        body
+    };
+    let mut no_tenant = good();
+    no_tenant.as_object_mut().unwrap().remove("tenantId");
+    let identity = |id: Value| json!([{"@odata.type": "#microsoft.graph.invitationParticipantInfo", "identity": id}]);
+    let source = |id: &str| {
+        json!({"@odata.type": "#microsoft.graph.participantInfo",
+            "identity": {"application": {"id": id}}})
+    };
+    let mut meeting = with(
+        "meetingInfo",
+        json!({"@odata.type": "#microsoft.graph.tokenMeetingInfo", "token": "x"}),
+    );
+    meeting.as_object_mut().unwrap().remove("targets");
+    let one = good()["targets"][0].clone();
+    let table = [
+        ("no tenant", no_tenant, 403, "7505"),
+        ("another tenant", with("tenantId", json!(UNKNOWN)), 403, "7505"),
+        ("another source", with("source", source(UNKNOWN)), 403, "7507"),
+        ("a group", with("targets", json!([one, one])), 405, "8520"),
+        ("a meeting", meeting, 405, "8520"),
+        (
+            "a number that is not allowed",
+            with("targets", identity(json!({"phone": {"id": "+15551234567"}}))),
+            403,
+            "7504",
+        ),
+        (
+            "an address that is not allowed",
+            with("targets", identity(json!({"phone": {"id": "sip:x@192.0.2.1"}}))),
+            403,
+            "7504",
+        ),
+        (
+            "nothing to dial",
+            with("targets", identity(json!({"phone": {"id": "x y"}}))),
+            400,
+            "8523",
+        ),
+        ("nobody", with("targets", json!([])), 400, "8523"),
+        ("a callback elsewhere", with("callbackUri", json!("http://192.0.2.1/cb")), 400, "8523"),
+        ("a callback that is none", with("callbackUri", json!("/cb")), 400, "8523"),
+        ("another type", with("@odata.type", json!("#microsoft.graph.chat")), 400, "8523"),
+    ];
+    let path = "/v1.0/communications/calls";
+    for (what, body, status, code) in table {
+        let answer = bot.send(Method::POST, path, Some(body)).await.unwrap();
+        assert_refused(what, &answer, status, code);
+        if code == "7504" {
+            let message = answer.body["error"]["message"].as_str().unwrap();
+            assert!(message.contains("dial.allow"), "{message}");
+        }
+    }
+    let mut credentials =
+        graphophone_testkit::Credentials::of_dev(server.server().ready()).unwrap();
+    credentials.client_id = uuid::Uuid::from_u128(7).into();
+    let powerless = server.bot_as(credentials).await;
+    let body = powerless.new_call(server.phone_identity(), &[]);
+    let answer = powerless.send(Method::POST, path, Some(body)).await.unwrap();
+    assert_refused("no role", &answer, 403, "7504");
+    assert!(server.phone().latest_call().is_none(), "nobody was dialled");
+    let list = bot.send(Method::GET, path, None).await.unwrap();
+    assert_eq!(list.body["value"], json!([]));
+}
+
+#[tokio::test]
+async fn https_serves_the_same_with_the_dev_authority_over_http_1_and_2() {
+    let server = TestServer::start().await;
+    let line = Line::open(&server).await;
+    let ready = server.server().ready();
+    let ca = std::fs::read(ready.ca.as_ref().expect("a dev CA")).unwrap();
+    let ca = reqwest::Certificate::from_pem(&ca).unwrap();
+    let base = ready.https.as_ref().expect("HTTPS");
+    assert!(base.starts_with("https://localhost:"), "{base}");
+    let client = || reqwest::Client::builder().tls_certs_only([ca.clone()]);
+    for (client, version) in [
+        (client().http1_only().build().unwrap(), Version::HTTP_11),
+        (client().build().unwrap(), Version::HTTP_2),
+    ] {
+        let url = format!("{base}{}", line.path("/cancelMediaProcessing"));
+        let request = client.post(url).bearer_auth(line.bot.token()).json(&json!({}));
+        let response = request.timeout(Duration::from_secs(20)).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, version));
+        // Addresses say what the client said.
+        let location = text(response.headers(), "location").to_owned();
+        assert!(location.starts_with(&format!("{base}/v1.0/")), "{location}");
+        let read = client.get(location).bearer_auth(line.bot.token()).send().await.unwrap();
+        assert_eq!(read.status(), 200);
+    }
+    // Nobody trusts it without being told so.
+    let stranger = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
+    assert!(stranger.get(format!("{base}/healthz")).send().await.is_err());
+}
+
+#[tokio::test]
+async fn health_and_readiness_need_no_token() {
+    let server = TestServer::start().await;
+    for path in ["/healthz", "/readyz"] {
+        let response = reqwest::get(format!("{}{path}", server.base())).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+    }
+    server.stop().await;
+}

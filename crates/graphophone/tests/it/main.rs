@@ -1,0 +1,21 @@
+//! Whole servers on free ports: what a bot and a caller would notice.
+
+#![expect(clippy::unwrap_used, reason = "all of this binary is tests, helper functions too")]
+
+mod architecture;
+mod auth;
+mod calls;
+mod cancel;
+mod cli;
+mod corpus_json;
+mod corpus_wav;
+mod handset;
+mod http_surface;
+mod incoming;
+mod line;
+mod notifications;
+mod play_prompt;
+mod prompts_evil;
+mod receipts;
+mod restart;
+mod strict;

@@ -1,0 +1,78 @@
+//! The real binary as a process of its own, for what only a process can suffer: SIGKILL.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use graphophone::bot::{Bot, Credentials};
+use graphophone_call::AppId;
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use crate::seen;
+
+/// `graphophone dev` on free ports; killed when dropped.
+pub struct ServerProcess {
+    child: Child,
+    ready: Value,
+}
+
+impl ServerProcess {
+    /// Starts `binary` with its data in `data`, and waits until it serves.
+    pub async fn start(binary: &str, data: &Path) -> Self {
+        let ready_file = data.join("ready.json");
+        let _ = std::fs::remove_file(&ready_file);
+        let child = Command::new(binary)
+            .args(["dev", "--json", "--http", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .arg("--ready-file")
+            .arg(&ready_file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let mut process = Self { child, ready: Value::Null };
+        process.ready = seen("the ready file", || async {
+            let text = std::fs::read(&ready_file).ok()?;
+            Some(serde_json::from_slice(&text).expect("the ready file is JSON"))
+        })
+        .await;
+        process
+    }
+
+    /// What it wrote to the ready file.
+    pub fn ready(&self, key: &str) -> &str {
+        self.ready[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.ready))
+    }
+
+    /// The Graph identity of the built-in phone.
+    pub fn phone_identity(&self) -> Value {
+        serde_json::json!({"user": {"id": self.ready("phone")}})
+    }
+
+    /// A bot of the first application.
+    pub async fn bot(&self) -> Bot {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let credentials = Credentials {
+            tenant: self.ready("tenant").to_owned(),
+            client_id: AppId::new(self.ready("clientId").parse().expect("a GUID")),
+            client_secret: self.ready("clientSecret").to_owned(),
+        };
+        Bot::start(self.ready("http"), credentials, listener).await.expect("the bot starts")
+    }
+
+    /// SIGKILL: no destructor, no last word.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

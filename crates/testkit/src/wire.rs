@@ -1,0 +1,116 @@
+//! A phone of another make: raw SIP and RTP on two UDP sockets, written against the RFCs and with
+//! nothing of ours in it. Takes one call, speaks A-law only, sends no RTCP.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use tokio::net::UdpSocket;
+
+const ALAW: u8 = 8;
+
+/// What a [`WirePhone`] received.
+#[derive(Clone, Debug, Default)]
+pub struct WireHeard {
+    /// RTP payloads in order of arrival, without anything else.
+    pub alaw: Vec<u8>,
+    /// Sequence number and timestamp of each packet.
+    pub packets: Vec<(u16, u32)>,
+    /// When the last one came.
+    pub last: Option<Instant>,
+    /// Packets of another payload type.
+    pub foreign: usize,
+}
+
+/// A phone that answers at once.
+pub struct WirePhone {
+    address: SocketAddr,
+    heard: Arc<Mutex<WireHeard>>,
+}
+
+impl WirePhone {
+    /// Listens on free ports.
+    pub async fn start() -> Self {
+        let sip = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let rtp = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+        let address = sip.local_addr().expect("it is bound");
+        let rtp_port = rtp.local_addr().expect("it is bound").port();
+        let heard = Arc::<Mutex<WireHeard>>::default();
+        tokio::spawn(answer(sip, rtp_port));
+        tokio::spawn(listen(rtp, Arc::clone(&heard)));
+        Self { address, heard }
+    }
+
+    /// Where it can be called.
+    pub fn identity(&self) -> serde_json::Value {
+        serde_json::json!({"user": {"id": format!("sip:wire@{}", self.address)}})
+    }
+
+    /// What it has heard so far.
+    pub fn heard(&self) -> WireHeard {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Answers INVITE with A-law only and everything else but ACK with a bare 200.
+async fn answer(sip: UdpSocket, rtp_port: u16) {
+    let mut buffer = vec![0; 65_536];
+    let host = sip.local_addr().expect("it is bound");
+    while let Ok((length, from)) = sip.recv_from(&mut buffer).await {
+        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let Some((method, _)) = text.split_once(' ') else { continue };
+        if method == "ACK" || method.starts_with("SIP/") {
+            continue;
+        }
+        let copied = |name: &str| {
+            let lines = text.lines().take_while(|line| !line.is_empty());
+            let wanted = lines.filter(|line| {
+                line.split_once(':').is_some_and(|(n, _)| n.trim().eq_ignore_ascii_case(name))
+            });
+            wanted.map(|line| format!("{line}\r\n")).collect::<String>()
+        };
+        let body = if method == "INVITE" {
+            format!(
+                "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                 m=audio {rtp_port} RTP/AVP {ALAW}\r\n"
+            )
+        } else {
+            String::new()
+        };
+        let to = copied("To").trim_end().to_owned();
+        let tag = if to.contains("tag=") { "" } else { ";tag=wire" };
+        let response = format!(
+            "SIP/2.0 200 OK\r\n{}{}{to}{tag}\r\n{}{}Contact: <sip:wire@{host}>\r\n\
+             Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}",
+            copied("Via"),
+            copied("From"),
+            copied("Call-ID"),
+            copied("CSeq"),
+            body.len()
+        );
+        let _ = sip.send_to(response.as_bytes(), from).await;
+    }
+}
+
+async fn listen(rtp: UdpSocket, heard: Arc<Mutex<WireHeard>>) {
+    let mut buffer = [0; 2_048];
+    while let Ok((length, _)) = rtp.recv_from(&mut buffer).await {
+        let packet = &buffer[..length];
+        // RFC 3550 §5.1: version 2, no CSRC; then type, sequence number, timestamp, SSRC.
+        if length < 12 || packet[0] != 0x80 {
+            continue;
+        }
+        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if packet[1] & 0x7F != ALAW {
+            heard.foreign += 1;
+            continue;
+        }
+        let sequence = u16::from_be_bytes([packet[2], packet[3]]);
+        let timestamp = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
+        heard.packets.push((sequence, timestamp));
+        heard.alaw.extend(&packet[12..]);
+        heard.last = Some(Instant::now());
+    }
+}
