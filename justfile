@@ -1,0 +1,28 @@
+# Every recipe is one plain line that can be typed by hand.
+
+# the main job: two prompts into a real call, heard and checked
+demo:
+    cargo run -- demo
+
+# everything CI runs: formatting, lints, documentation, tests, interoperation
+ci:
+    bash .ci/run
+
+# all tests; installs what they need
+test:
+    ./test.sh
+
+# unit and integration tests only
+unit:
+    cargo test --workspace
+
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# docs/states/*.md from the transition tests
+states:
+    UPDATE_DOCS=1 cargo test -p graphophone-call
+
+# latency from playPrompt to the first RTP packet, with a bare sender beside it
+bench:
+    cargo run --release -p graphophone --example play_latency
