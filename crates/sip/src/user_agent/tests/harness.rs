@@ -242,9 +242,23 @@ pub(super) fn header<'a>(text: &'a str, name: &str) -> &'a str {
     maybe_header(text, name).unwrap_or_else(|| panic!("no {name} in {text}"))
 }
 
+/// A header's first value, in any spelling that RFC 3261 section 7.3.1 allows on one line: what a
+/// mutated request says is echoed as it came.
 pub(super) fn maybe_header<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let compact = match name {
+        "Call-ID" => "i",
+        "From" => "f",
+        "To" => "t",
+        "Via" => "v",
+        _ => name,
+    };
     let mut lines = text.lines().take_while(|line| !line.is_empty());
-    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    lines.find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        let found = found.trim_end();
+        let same = found.eq_ignore_ascii_case(name) || found.eq_ignore_ascii_case(compact);
+        same.then_some(value.trim())
+    })
 }
 
 pub(super) fn to_tag(text: &str) -> String {
