@@ -284,19 +284,20 @@ async fn bodies_are_bytes_and_come_back_as_they_were() {
 async fn the_log_stays_short_while_the_store_is_open() {
     let (directory, store) = open();
     let length = |name: &str| std::fs::metadata(directory.path().join(name)).unwrap().len();
-    // 40 commits of more than 64 pages of 4 KiB: 10 MiB altogether.
+    // 120 commits of more than 64 pages of 4 KiB: 30 MiB altogether.
     let body: Arc<[u8]> = Arc::from(vec![b'x'; 1 << 18]);
-    for n in 0..40 {
+    for n in 0..120 {
         let commit = Commit {
             notifications: vec![NewNotification { body: Arc::clone(&body), ..notification(n, 1) }],
             ..Commit::default()
         };
         store.commit(commit).await.unwrap();
     }
-    // Nobody else waits for the writer, so 1,000 pages and one commit are the most.
+    // The next commit may be there before the writer looks whether anybody waits, so 4,000 pages
+    // and one commit are the most.
     let log = length("graphophone.db-wal");
-    assert!(log < 5 << 20, "the log has {log} bytes");
-    assert!(length("graphophone.db") > 4 << 20, "nothing was folded into the database");
-    assert_eq!(store.counts().await.unwrap().created, 40);
+    assert!(log < 17 << 20, "the log has {log} bytes");
+    assert!(length("graphophone.db") > 12 << 20, "too little was folded into the database");
+    assert_eq!(store.counts().await.unwrap().created, 120);
     store.close().await;
 }
