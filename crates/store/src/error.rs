@@ -69,6 +69,21 @@ pub enum OpenError {
     SystemThread(#[source] io::Error),
 }
 
+impl OpenError {
+    /// Whether a person has to change the configuration or the files before another start can
+    /// succeed. False for what the system may lack for a while.
+    pub const fn is_configuration(&self) -> bool {
+        match self {
+            Self::ConfigDirectory { .. }
+            | Self::ConfigInUse { .. }
+            | Self::ConfigForeignFile { .. }
+            | Self::ConfigNewerSchema { .. }
+            | Self::StoreDamaged { .. } => true,
+            Self::StoreFailed { .. } | Self::SystemThread(_) => false,
+        }
+    }
+}
+
 /// Why a write or a read failed.
 ///
 /// After [`StoreError::DiskFull`] and [`StoreError::DiskFailed`] the outcome of a write is

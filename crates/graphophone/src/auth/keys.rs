@@ -96,6 +96,16 @@ pub enum KeyFileError {
     Generation(#[source] rcgen::Error),
 }
 
+impl KeyFileError {
+    /// Whether a person has to change the file or its directory before it can be used.
+    pub const fn is_configuration(&self) -> bool {
+        match self {
+            Self::File(_) | Self::ConfigBroken { .. } => true,
+            Self::Generation(_) => false,
+        }
+    }
+}
+
 /// What is wrong with the contents of a key file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyFault {
