@@ -10,7 +10,7 @@ use graphophone_sip::{
     Endpoint, IncomingCall,
     phone::{Phone, PhoneConfig},
 };
-use graphophone_store::Store;
+use graphophone_store::{Cutoff, Store};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -28,6 +28,9 @@ use crate::{
 
 /// How long a stopping server waits for its calls to end and its notifications to leave.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// The part of it that is left to the last SIP messages (up to 2 s) and to the notifications,
+/// however slowly far ends hang up.
+const AFTER_CALLS: Duration = Duration::from_secs(5);
 
 /// Why a server does not start. The text names the setting or the file.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +46,23 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// A setting, or a file that it names, cannot be used as it is.
+    #[error("{0}")]
+    Config(String, #[source] anyhow::Error),
     /// Something else cannot be set up.
     #[error("{0}")]
     SetUp(String, #[source] anyhow::Error),
+}
+
+impl StartError {
+    /// Whether a person has to change the configuration or a file before another start can
+    /// succeed (exit code 78).
+    pub const fn is_configuration(&self) -> bool {
+        match self {
+            Self::ConfigListen { .. } | Self::Config(..) => true,
+            Self::SetUp(..) => false,
+        }
+    }
 }
 
 /// Addresses and credentials of a running server: the ready file of interface.md.
@@ -115,29 +132,36 @@ impl Server {
         tls::install_crypto_provider();
         let is_dev = config.profile == Profile::Dev;
         let directory = config.store.path.clone();
-        let store = Store::open(&directory.join("store"))
-            .map_err(|error| set_up("store.path: the store does not open", error))?;
-        let keys = Keys::open(&directory)
-            .map_err(|error| set_up("store.path: the signing keys do not load", error))?;
+        let store = Store::open(&directory.join("store")).map_err(|error| {
+            let fault = if error.is_configuration() { refused } else { set_up };
+            fault("store.path: the store does not open", error.into())
+        })?;
+        let keys = Keys::open(&directory).map_err(|error| {
+            let fault = if error.is_configuration() { refused } else { set_up };
+            fault("store.path: the signing keys do not load", error.into())
+        })?;
         let authority = Authority::new(auth_settings(&config), keys).map_err(|faults| {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            set_up("the configuration is refused", anyhow::anyhow!(faults.join("; ")))
+            refused("the configuration is refused", anyhow::anyhow!(faults.join("; ")))
         })?;
 
         let outbox = start_outbox(&config, &store, &authority).await?;
         recover(&store, &outbox)
             .await
-            .map_err(|error| set_up("store.path: the store cannot be recovered", error))?;
+            .map_err(|error| set_up("store.path: the store cannot be recovered", error.into()))?;
 
         let threads = match config.media.threads {
             0 => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             threads => NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
         };
-        let engine = Engine::start(EngineConfig { threads })
-            .map_err(|error| set_up("media.threads: the playout engine does not start", error))?;
+        let engine = Engine::start(EngineConfig { threads }).map_err(|error| {
+            set_up("media.threads: the playout engine does not start", error.into())
+        })?;
         let prompts =
             Prompts::new(prompts_settings(&config), Guard::new(api::prompt_guard(&config)))
-                .map_err(|error| set_up("store.path: the prompt cache cannot be used", error))?;
+                .map_err(|error| {
+                    refused("store.path: the prompt cache cannot be used", error.into())
+                })?;
         let calls = Calls::new(CallsParts {
             store: store.clone(),
             outbox: outbox.clone(),
@@ -168,7 +192,11 @@ impl Server {
         let state = AppState::new(&config, authority, calls.clone(), store.clone(), addresses.udp);
         let router = api::router(state.clone());
         let stop = axum_server::Handle::new();
-        let pruner = tokio::spawn(prune(store.clone(), config.operations.keep.0));
+        let pruner = tokio::spawn(prune(
+            store.clone(),
+            config.operations.keep.0,
+            config.callbacks.keep_given_up.0,
+        ));
         let mut tasks = vec![tokio::spawn(take_incoming(incoming, state.clone()))];
         let http = serve_http(&config, router.clone(), &stop, &mut tasks).await?;
         let (https, ca) = serve_https(&config, router, &stop, &mut tasks).await?;
@@ -216,7 +244,7 @@ impl Server {
     pub async fn shut_down(self) {
         let deadline = Instant::now() + STOP_WITHIN;
         self.state.set_stopping();
-        self.calls.shut_down(deadline).await;
+        self.calls.shut_down(deadline - AFTER_CALLS).await;
         if let Some(phone) = &self.phone {
             phone.shut_down().await;
         }
@@ -233,8 +261,12 @@ impl Server {
     }
 }
 
-fn set_up(what: &str, error: impl Into<anyhow::Error>) -> StartError {
-    StartError::SetUp(what.to_owned(), error.into())
+fn set_up(what: &str, error: anyhow::Error) -> StartError {
+    StartError::SetUp(what.to_owned(), error)
+}
+
+fn refused(what: &str, error: anyhow::Error) -> StartError {
+    StartError::Config(what.to_owned(), error)
 }
 
 async fn take_incoming(mut incoming: mpsc::Receiver<IncomingCall>, state: AppState) {
@@ -245,11 +277,14 @@ async fn take_incoming(mut incoming: mpsc::Receiver<IncomingCall>, state: AppSta
 }
 
 /// Forgets what ended longer ago than it is kept.
-async fn prune(store: Store, keep: Duration) {
-    let keep_ms = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+async fn prune(store: Store, keep: Duration, keep_given_up: Duration) {
+    let before =
+        |keep: Duration| unix_millis().plus(-i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
+    let shortest = keep.min(keep_given_up);
     loop {
-        tokio::time::sleep(keep.clamp(Duration::from_secs(1), Duration::from_secs(60))).await;
-        match store.prune(unix_millis().plus(-keep_ms)).await {
+        tokio::time::sleep(shortest.clamp(Duration::from_secs(1), Duration::from_secs(60))).await;
+        let cutoff = Cutoff { ended: before(keep), given_up: before(keep_given_up) };
+        match store.prune(cutoff).await {
             Ok(pruned) => debug!(?pruned, "forgot what ended long ago"),
             Err(error) => warn!(%error, "the store cannot be pruned"),
         }
@@ -297,15 +332,16 @@ async fn serve_https(
     let (tls, ca) = match (&config.https.cert, &config.https.key) {
         (Some(cert), Some(key)) => {
             let tls = tls::server_config_from_files(cert, key)
-                .map_err(|error| set_up("https.cert, https.key", error))?;
+                .map_err(|error| refused("https.cert, https.key", error.into()))?;
             (tls, None)
         }
         _ => {
-            let ca = tls::DevCa::open(&config.store.path, unix_now())
-                .map_err(|error| set_up("store.path: the dev certificate authority", error))?;
+            let ca = tls::DevCa::open(&config.store.path, unix_now()).map_err(|error| {
+                refused("store.path: the dev certificate authority", error.into())
+            })?;
             let tls = ca
                 .server_config(&[], unix_now())
-                .map_err(|error| set_up("the dev certificate cannot be made", error))?;
+                .map_err(|error| set_up("the dev certificate cannot be made", error.into()))?;
             (tls, Some(ca.certificate_path().to_owned()))
         }
     };
@@ -331,7 +367,7 @@ async fn start_phone(server: SocketAddr, engine: Engine) -> Result<Phone, StartE
     let config = PhoneConfig::new(config::DEV_PHONE_USER, config::DEV_PHONE_PASSWORD, server);
     Phone::start(config, engine)
         .await
-        .map_err(|error| set_up("the built-in phone does not register", error))
+        .map_err(|error| set_up("the built-in phone does not register", error.into()))
 }
 
 async fn start_outbox(
@@ -354,9 +390,8 @@ async fn start_outbox(
         DeliverSettings { total_timeout: config.callbacks.timeout.0, ..DeliverSettings::default() },
     );
     let mut settings = OutboxSettings::default();
-    let give_up_after = config.callbacks.give_up_after.0;
-    settings.schedule.attempts_at.retain(|at| *at <= give_up_after);
+    settings.schedule.give_up_after = config.callbacks.give_up_after.0;
     Outbox::start(store.clone(), deliverer, settings)
         .await
-        .map_err(|error| set_up("store.path: owed notifications cannot be read", error))
+        .map_err(|error| set_up("store.path: owed notifications cannot be read", error.into()))
 }

@@ -8,13 +8,13 @@ use crate::{
     error::StoreError,
     query::Id,
     record::{
-        CallRecord, Commit, Committed, NewNotification, NotificationRecord, NotificationState,
-        OperationRecord, Pruned, Sequence, UnixMillis,
+        CallRecord, Commit, Committed, Cutoff, NewNotification, NotificationRecord,
+        NotificationState, OperationRecord, Pruned, Sequence, UnixMillis,
     },
     writer::Tally,
 };
 
-/// Calls, and again notifications, removed by one pruning write; bounds how long others wait.
+/// Rows of one kind removed by one pruning write; bounds how long others wait.
 const PRUNE_CHUNK: u32 = 500;
 
 /// The outcome of one delivery attempt.
@@ -147,36 +147,66 @@ pub(crate) fn settle(
     Ok(())
 }
 
-/// Removes one chunk. A call that owes something or has an unfinished operation stays whole.
-pub(crate) fn prune(connection: &Connection, before: UnixMillis) -> Result<Pruned, StoreError> {
-    let mut pruned = Pruned::default();
+/// Marks what is unfinished as ended, by its columns alone.
+pub(crate) fn abandon_unfinished(
+    connection: &Connection,
+    call_state: &str,
+    operation_status: &str,
+    now: UnixMillis,
+) -> Result<usize, StoreError> {
     let calls = connection
         .prepare_cached(
-            "SELECT id FROM call INDEXED BY call_ended
+            "UPDATE call SET is_terminated = 1, state = :state, updated_at = :now
+             WHERE is_terminated = 0",
+        )?
+        .execute(named_params! {":state": call_state, ":now": now})?;
+    let operations = connection
+        .prepare_cached(
+            "UPDATE operation SET is_final = 1, status = :status, updated_at = :now
+             WHERE is_final = 0",
+        )?
+        .execute(named_params! {":status": operation_status, ":now": now})?;
+    Ok(calls + operations)
+}
+
+/// Removes one chunk. A call that owes something or has an unfinished operation stays.
+pub(crate) fn prune(connection: &Connection, before: Cutoff) -> Result<Pruned, StoreError> {
+    let remove = |sql: &str, before: UnixMillis| {
+        let removed = connection
+            .prepare_cached(sql)?
+            .execute(named_params! {":before": before, ":limit": PRUNE_CHUNK})?;
+        Ok::<_, StoreError>(removed as u64)
+    };
+    let operations = remove(
+        "DELETE FROM operation WHERE rowid IN (
+             SELECT rowid FROM operation INDEXED BY operation_ended
+             WHERE is_final = 1 AND updated_at < :before
+             ORDER BY updated_at LIMIT :limit)",
+        before.ended,
+    )?;
+    let calls = remove(
+        "DELETE FROM call WHERE rowid IN (
+             SELECT rowid FROM call INDEXED BY call_ended
              WHERE is_terminated = 1 AND updated_at < :before
                AND NOT EXISTS (SELECT 1 FROM operation
                                WHERE operation.call_id = call.id AND is_final = 0)
                AND NOT EXISTS (SELECT 1 FROM notification INDEXED BY notification_of_call
                                WHERE notification.call_id = call.id
                                  AND notification.state = 0)
-             ORDER BY updated_at LIMIT :limit",
-        )?
-        .query_map(named_params! {":before": before, ":limit": PRUNE_CHUNK}, |row| row.get(0))?
-        .collect::<rusqlite::Result<Vec<Id>>>()?;
-    for call in &calls {
-        pruned.operations += connection
-            .prepare_cached("DELETE FROM operation WHERE call_id = ?1")?
-            .execute([call])? as u64;
-        pruned.calls +=
-            connection.prepare_cached("DELETE FROM call WHERE id = ?1")?.execute([call])? as u64;
-    }
-    pruned.notifications = connection
-        .prepare_cached(
-            "DELETE FROM notification WHERE sequence IN (
-                 SELECT sequence FROM notification INDEXED BY notification_settled
-                 WHERE state <> 0 AND settled_at < :before LIMIT :limit)",
-        )?
-        .execute(named_params! {":before": before, ":limit": PRUNE_CHUNK})?
-        as u64;
-    Ok(pruned)
+             ORDER BY updated_at LIMIT :limit)",
+        before.ended,
+    )?;
+    let delivered = remove(
+        "DELETE FROM notification WHERE sequence IN (
+             SELECT sequence FROM notification INDEXED BY notification_delivered
+             WHERE state = 1 AND settled_at < :before ORDER BY settled_at LIMIT :limit)",
+        before.ended,
+    )?;
+    let given_up = remove(
+        "DELETE FROM notification WHERE sequence IN (
+             SELECT sequence FROM notification INDEXED BY notification_given_up_at
+             WHERE state = 2 AND settled_at < :before ORDER BY settled_at LIMIT :limit)",
+        before.given_up,
+    )?;
+    Ok(Pruned { calls, operations, notifications: delivered + given_up })
 }

@@ -21,7 +21,7 @@ mod writer;
 
 pub use error::{OpenError, StoreError};
 pub use record::{
-    CallRecord, Commit, Committed, Counts, DeliveryFilter, NewNotification, NotificationId,
+    CallRecord, Commit, Committed, Counts, Cutoff, DeliveryFilter, NewNotification, NotificationId,
     NotificationRecord, NotificationState, OperationRecord, Owed, Pruned, Sequence, Unfinished,
     UnixMillis,
 };

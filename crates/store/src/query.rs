@@ -127,8 +127,7 @@ pub(crate) fn unfinished(connection: &Connection) -> rusqlite::Result<Unfinished
 pub(crate) fn owed(connection: &Connection) -> rusqlite::Result<Vec<Owed>> {
     connection
         .prepare_cached(
-            "SELECT head.call_id, head.sequence, span.last, head.url, head.attempts,
-                    head.next_attempt_at
+            "SELECT head.call_id, head.sequence, span.last, head.url
              FROM (SELECT min(sequence) AS first, max(sequence) AS last
                    FROM notification INDEXED BY notification_owed
                    WHERE state = 0 GROUP BY call_id) AS span
@@ -141,8 +140,6 @@ pub(crate) fn owed(connection: &Connection) -> rusqlite::Result<Vec<Owed>> {
                 first: row.get(1)?,
                 last: row.get(2)?,
                 url: row.get(3)?,
-                attempts: row.get(4)?,
-                next_attempt_at: row.get(5)?,
             })
         })?
         .collect()

@@ -180,10 +180,6 @@ pub struct Owed {
     pub last: Sequence,
     /// Where the first one goes.
     pub url: String,
-    /// Recorded attempts of the first one.
-    pub attempts: u32,
-    /// When the next attempt of the first one is due.
-    pub next_attempt_at: UnixMillis,
 }
 
 /// What a crash or stop left unfinished.
@@ -233,12 +229,21 @@ pub struct Counts {
     pub given_up: u64,
 }
 
+/// What [`crate::Store::prune`] may forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cutoff {
+    /// Calls and operations that ended, and notifications that were delivered, before this time.
+    pub ended: UnixMillis,
+    /// Notifications given up before this time.
+    pub given_up: UnixMillis,
+}
+
 /// Rows removed by [`crate::Store::prune`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
     /// Terminated calls.
     pub calls: u64,
-    /// Operations of those calls.
+    /// Final operations.
     pub operations: u64,
     /// Delivered and given-up notifications.
     pub notifications: u64,

@@ -44,6 +44,7 @@ CREATE TABLE operation (
 ) STRICT;
 CREATE INDEX operation_of_call ON operation (call_id);
 CREATE INDEX operation_unfinished ON operation (created_at) WHERE is_final = 0;
+CREATE INDEX operation_ended ON operation (updated_at) WHERE is_final = 1;
 
 CREATE TABLE notification (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -64,7 +65,8 @@ CREATE TABLE notification (
 CREATE INDEX notification_of_call ON notification (call_id, sequence);
 CREATE INDEX notification_owed ON notification (sequence) WHERE state = 0;
 CREATE INDEX notification_given_up ON notification (sequence) WHERE state = 2;
-CREATE INDEX notification_settled ON notification (settled_at) WHERE state <> 0;
+CREATE INDEX notification_delivered ON notification (settled_at) WHERE state = 1;
+CREATE INDEX notification_given_up_at ON notification (settled_at) WHERE state = 2;
 
 CREATE TABLE tally (
     only INTEGER PRIMARY KEY CHECK (only = 1),

@@ -148,6 +148,7 @@ sections! {
         allow: Vec<AllowRule>,
         timeout: Interval,
         give_up_after: Interval,
+        keep_given_up: Interval,
     }
     /// `[limits]`
     Limits { calls: usize, queued_operations: usize, }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use graphophone_call::CallId;
-use graphophone_store::{NotificationRecord, NotificationState, Store, StoreError, UnixMillis};
+use graphophone_store::{NotificationRecord, NotificationState, Store, StoreError};
 use tokio::{
     sync::Notify,
     task::{JoinHandle, JoinSet},
@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     counters::{AttemptOutcome, Counters},
     deliver::{Attempt, Deliverer, WallClock},
+    holds::HoldId,
     lanes::{Action, Failure, Lanes, Limits, Load, Start},
     schedule::Schedule,
 };
@@ -88,23 +89,23 @@ struct Inner {
     driver: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Keeps a call's notifications back while it lives, so that a bot gets the response to its own
-/// request first. Attempts under way go on.
+/// Keeps the notifications that a call comes to owe during its life back as long as it lives, so
+/// that a bot gets the response to its own request first. What was owed before goes on.
 #[must_use = "dropping the guard lets the notifications go"]
 pub struct HoldGuard {
     inner: Arc<Inner>,
-    call_id: CallId,
+    id: HoldId,
 }
 
 impl fmt::Debug for HoldGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("HoldGuard").field(&self.call_id).finish()
+        f.debug_tuple("HoldGuard").field(&self.id).finish()
     }
 }
 
 impl Drop for HoldGuard {
     fn drop(&mut self) {
-        self.inner.lanes().release(self.call_id);
+        self.inner.lanes().release(Instant::now(), self.id);
         self.inner.changed.notify_one();
     }
 }
@@ -145,22 +146,21 @@ impl Outbox {
         if !owed.is_empty() {
             tracing::info!(calls = owed.len(), notifications = counters.pending(), "resuming");
         }
+        let start = Instant::now();
+        for owed in &owed {
+            lanes.restore(start, owed);
+        }
         let inner = Inner {
             store,
             post,
             now,
             counters,
-            lanes: Mutex::new(Lanes::new(settings.limits)),
+            lanes: Mutex::new(lanes),
             changed: Notify::new(),
             stopping: CancellationToken::new(),
             driver: Mutex::new(None),
             settings,
         };
-        let start = Instant::now();
-        for owed in &owed {
-            lanes.restore(start, owed, inner.due(start, owed.next_attempt_at));
-        }
-        *inner.lanes() = lanes;
         let inner = Arc::new(inner);
         let driver = tokio::spawn(drive(Arc::clone(&inner)));
         *inner.driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(driver);
@@ -188,12 +188,12 @@ impl Outbox {
         self.inner.changed.notify_one();
     }
 
-    /// Keeps the call's notifications back until the guard is dropped, or for at most
-    /// [`Settings::hold_at_most`].
+    /// Keeps notifications that the call comes to owe from now on back until the guard is dropped,
+    /// or for at most [`Settings::hold_at_most`].
     pub fn hold(&self, call_id: CallId) -> HoldGuard {
         let until = Instant::now() + self.inner.settings.hold_at_most;
-        self.inner.lanes().hold(call_id, until);
-        HoldGuard { inner: Arc::clone(&self.inner), call_id }
+        let id = self.inner.lanes().hold(call_id, until);
+        HoldGuard { inner: Arc::clone(&self.inner), id }
     }
 
     /// What was done so far and what is owed.
@@ -326,7 +326,7 @@ async fn attempt(inner: Arc<Inner>, mut start: Start) {
     let result = (inner.post)(Arc::clone(&record)).await;
     inner.counters.count_attempt(result.outcome);
     tracing::debug!(
-        id = %record.id, call_id = %record.call_id, %sequence, attempt = made,
+        id = %record.id, call_id = %record.call_id, %sequence, attempt = record.attempts + 1,
         outcome = result.outcome.label(), cause = result.cause,
         millis = begin.elapsed().as_millis(), "delivery attempt",
     );
@@ -355,7 +355,8 @@ async fn attempt(inner: Arc<Inner>, mut start: Start) {
         Verdict::GiveUp => {
             inner.counters.count_given_up();
             tracing::warn!(
-                id = %record.id, call_id = %record.call_id, app = %record.app, attempts = made,
+                id = %record.id, call_id = %record.call_id, app = %record.app,
+                attempts = record.attempts + 1,
                 cause = result.cause, "notification given up",
             );
             attempted.settled(false);
@@ -367,15 +368,7 @@ async fn fill_up(inner: Arc<Inner>, load: Load) {
     let limit = u32::try_from(load.limit).unwrap_or(u32::MAX);
     match inner.store.owed_of_call(load.call_id, load.after, limit).await {
         Ok(records) => {
-            let now = Instant::now();
-            let records = records
-                .into_iter()
-                .map(|record| {
-                    let due = inner.due(now, record.next_attempt_at);
-                    (record, due)
-                })
-                .collect();
-            inner.lanes().loaded(now, load, records);
+            inner.lanes().loaded(Instant::now(), load, records);
         }
         Err(error) => {
             tracing::warn!(call_id = %load.call_id, %error, "owed notifications cannot be read");
@@ -389,13 +382,6 @@ async fn fill_up(inner: Arc<Inner>, load: Load) {
 impl Inner {
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A stored wall-clock time on the monotonic clock.
-    fn due(&self, now: Instant, at: UnixMillis) -> Instant {
-        let ahead = at.0.saturating_sub((self.now)().0);
-        let ahead = Duration::from_millis(u64::try_from(ahead).unwrap_or(0));
-        now + ahead.min(self.settings.schedule.longest_wait())
     }
 
     fn judge(&self, record: &NotificationRecord, made: u32, result: &Attempt) -> Verdict {

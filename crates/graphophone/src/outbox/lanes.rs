@@ -8,13 +8,21 @@ use std::{
 };
 
 use graphophone_call::CallId;
-use graphophone_store::{NotificationRecord, Sequence};
+use graphophone_store::{NotificationRecord, Owed, Sequence};
 use tokio::time::Instant;
 use url::Url;
+
+use super::holds::{HoldId, Holds, Moment};
 
 /// After an outage of at least this long, the first success at an endpoint lets everything that
 /// waits for it go at once, instead of at the end of waits of up to hours.
 const OUTAGE: Duration = Duration::from_secs(30);
+
+/// For so long after an outage a failure is taken for its aftermath (an attempt from before its
+/// end, a bot that is overrun by everything at once), and the next attempt comes within
+/// [`AFTERMATH_WAIT`].
+const AFTERMATH: Duration = Duration::from_secs(300);
+const AFTERMATH_WAIT: Duration = Duration::from_secs(30);
 
 /// The bounds of the outbox.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +64,7 @@ pub(super) enum Action {
 pub(super) struct Start {
     pub(super) call_id: CallId,
     pub(super) sequence: Sequence,
-    /// Attempts made before this one.
+    /// Attempts made before this one since the start of the process.
     pub(super) attempts: u32,
     /// `None`: read it from the store.
     pub(super) record: Option<Arc<NotificationRecord>>,
@@ -93,7 +101,7 @@ pub(super) struct Lanes {
     turn: VecDeque<Endpoint>,
     /// Lanes in `Waiting` and `Held`, by the time at which that ends.
     timers: BTreeSet<(Instant, CallId)>,
-    holds: HashMap<CallId, Hold>,
+    holds: Holds,
     loads: Vec<Load>,
     in_flight: usize,
     cached_bytes: usize,
@@ -115,6 +123,8 @@ struct Entry {
     endpoint: Endpoint,
     attempts: u32,
     due: Instant,
+    /// When it was taken in, in the order of holds.
+    owed: Moment,
     record: Option<Arc<NotificationRecord>>,
 }
 
@@ -122,7 +132,7 @@ struct Entry {
 enum Step {
     /// The head is due at the time.
     Waiting(Instant, Failure),
-    /// The head is due, but the call is held at most until the time.
+    /// The head is due, but held at most until the time.
     Held(Instant),
     /// The head waits for a place at its endpoint.
     Ready,
@@ -140,11 +150,8 @@ struct EndpointState {
     ready: VecDeque<CallId>,
     /// The first failure since the last success.
     failing_since: Option<Instant>,
-}
-
-struct Hold {
-    guards: usize,
-    until: Instant,
+    /// The end of its last outage.
+    recovered: Option<Instant>,
 }
 
 impl Lanes {
@@ -155,7 +162,7 @@ impl Lanes {
             endpoints: HashMap::new(),
             turn: VecDeque::new(),
             timers: BTreeSet::new(),
-            holds: HashMap::new(),
+            holds: Holds::default(),
             loads: Vec::new(),
             in_flight: 0,
             cached_bytes: 0,
@@ -185,36 +192,32 @@ impl Lanes {
         true
     }
 
-    /// Takes in a call that owes something since before the start.
-    pub(super) fn restore(&mut self, now: Instant, owed: &graphophone_store::Owed, due: Instant) {
+    /// Takes in a call that owes something since before the start. It is due at once, and its
+    /// schedule begins anew: whatever kept the bot from taking it may well be over.
+    pub(super) fn restore(&mut self, now: Instant, owed: &Owed) {
         let entry = Entry {
             sequence: owed.first,
             endpoint: endpoint_of(&owed.url),
-            attempts: owed.attempts,
-            due,
+            attempts: 0,
+            due: now,
+            owed: self.holds.moment(),
             record: None,
         };
         let spilled_to = (owed.last > owed.first).then_some(owed.last);
         self.open_lane(now, owed.call_id, entry, spilled_to);
     }
 
-    /// Keeps the call from starting an attempt until as many [`Lanes::release`] or `until`.
-    pub(super) fn hold(&mut self, call_id: CallId, until: Instant) {
-        let hold = self.holds.entry(call_id).or_insert(Hold { guards: 0, until });
-        hold.guards += 1;
-        hold.until = hold.until.max(until);
+    /// Keeps what the call comes to owe from now on back until [`Lanes::release`] or `until`.
+    pub(super) fn hold(&mut self, call_id: CallId, until: Instant) -> HoldId {
+        self.holds.begin(call_id, until)
     }
 
-    pub(super) fn release(&mut self, call_id: CallId) {
-        let Some(hold) = self.holds.get_mut(&call_id) else { return };
-        hold.guards -= 1;
-        if hold.guards > 0 {
-            return;
-        }
-        self.holds.remove(&call_id);
+    pub(super) fn release(&mut self, now: Instant, hold: HoldId) {
+        self.holds.end(hold);
+        let call_id = hold.call_id();
         if let Some(Step::Held(until)) = self.lanes.get(&call_id).map(|lane| lane.step) {
             self.timers.remove(&(until, call_id));
-            self.make_ready(call_id);
+            self.come_due(now, call_id);
         }
     }
 
@@ -241,10 +244,7 @@ impl Lanes {
                 self.turn.push_back(endpoint);
             }
             passed_over = 0;
-            // Held since it became ready: it goes to the end of the line, not past the hold.
-            if let Some(call_id) = next
-                && !self.hold_back(now, call_id)
-            {
+            if let Some(call_id) = next {
                 actions.push(Action::Attempt(self.start(call_id)));
             }
         }
@@ -278,34 +278,32 @@ impl Lanes {
         failure: Failure,
     ) {
         self.attempt_ended(call_id);
-        let head = self.lane(call_id).queue.front_mut().expect("an attempted lane has a head");
+        let lane = self.lanes.get_mut(&call_id).expect("an attempted lane exists");
+        let head = lane.queue.front_mut().expect("an attempted lane has a head");
         head.attempts = attempts;
         head.due = next;
-        let endpoint = Arc::clone(&head.endpoint);
         if failure == Failure::Outage {
-            let state = self.endpoints.get_mut(&endpoint).expect("it has a lane");
+            let state = self.endpoints.get_mut(&head.endpoint).expect("it has a lane");
             state.failing_since.get_or_insert(now);
+            if state.recovered.is_some_and(|at| now.duration_since(at) < AFTERMATH) {
+                head.due = next.min(now + AFTERMATH_WAIT);
+            }
         }
         self.wait(now, call_id, failure);
     }
 
     /// The result of a [`Load`].
-    pub(super) fn loaded(
-        &mut self,
-        now: Instant,
-        load: Load,
-        records: Vec<(NotificationRecord, Instant)>,
-    ) {
+    pub(super) fn loaded(&mut self, now: Instant, load: Load, records: Vec<NotificationRecord>) {
         let complete = records.len() < load.limit;
         let mut after = load.after;
-        for (record, due) in records {
+        for record in records {
             // Committed since the load began: `enqueue` will bring it, and must not find it
             // delivered by then.
             if record.sequence > load.known {
                 break;
             }
             after = record.sequence;
-            let entry = self.entry(due, Arc::new(record));
+            let entry = self.entry(now, Arc::new(record));
             self.lane(load.call_id).queue.push_back(entry);
         }
         let lane = self.lane(load.call_id);
@@ -402,12 +400,10 @@ impl Lanes {
         }
     }
 
-    /// Moves the lane to `Held` if its call is held.
+    /// Moves the lane to `Held` if its head is held.
     fn hold_back(&mut self, now: Instant, call_id: CallId) -> bool {
-        let Some(until) = self.holds.get(&call_id).map(|hold| hold.until) else { return false };
-        if until <= now {
-            return false;
-        }
+        let owed = self.lane(call_id).queue.front().expect("a due lane has a head").owed;
+        let Some(until) = self.holds.held_until(call_id, owed, now) else { return false };
         self.lane(call_id).step = Step::Held(until);
         self.timers.insert((until, call_id));
         true
@@ -432,6 +428,7 @@ impl Lanes {
         if now.duration_since(since) < OUTAGE {
             return;
         }
+        state.recovered = Some(now);
         let mut early: Vec<_> = self
             .lanes
             .iter()
@@ -474,8 +471,9 @@ impl Lanes {
         Entry {
             sequence: record.sequence,
             endpoint: endpoint_of(&record.url),
-            attempts: record.attempts,
+            attempts: 0,
             due,
+            owed: self.holds.moment(),
             record: fits.then_some(record),
         }
     }

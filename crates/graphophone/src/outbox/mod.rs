@@ -2,6 +2,7 @@
 //! dropped (spec/notifications.md, promises P1–P6).
 //!
 //! - `schedule`: when the next attempt is due; pure.
+//! - `holds`: what waits for the response to a bot's own request; pure.
 //! - `lanes`: which notification may be attempted now; pure.
 //! - `deliver`: one attempt over HTTP.
 //! - `client`: guarded HTTP clients, one per endpoint.
@@ -16,6 +17,7 @@ mod client;
 mod counters;
 mod deliver;
 mod dispatch;
+mod holds;
 mod lanes;
 mod schedule;
 

@@ -7,27 +7,32 @@ use graphophone_store::UnixMillis;
 /// The retry schedule of one notification.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// When attempts are made, counted from the first one, ascending; the first entry is 0.
+    /// When attempts are made, counted from the first one, ascending; the first entry is 0. The
+    /// last wait is repeated until `give_up_after`; fewer than two entries mean one attempt.
     pub attempts_at: Vec<Duration>,
+    /// A notification owed for so long gets its last attempt.
+    pub give_up_after: Duration,
     /// Each wait is shortened or lengthened by up to this part of it, 0.0–1.0, so that
     /// notifications that failed together do not come back together.
     pub jitter: f64,
     /// The longest wait that a bot's `Retry-After` can ask for.
     pub retry_after_limit: Duration,
-    /// A notification older than the whole schedule gets this many attempts before it is given
-    /// up. It has waited for its turn behind another one that failed for the whole schedule: a
-    /// dead bot must not be owed one schedule's length per notification.
+    /// A notification that comes to its turn later than `give_up_after` gets this many attempts
+    /// before it is given up, if the schedule has so many. It has waited behind another one that
+    /// failed all that time, or for a server that was down: a dead bot must not be owed one
+    /// schedule's length per notification.
     pub attempts_when_late: u32,
 }
 
 impl Default for Schedule {
-    /// 0, 1, 2, 5, 10, 30, 60 s, 5, 15, 30 min, 1, 2, 4, 8, 16, 24 h, ±20 %; `Retry-After` up
-    /// to 1 h.
+    /// 0, 1, 2, 5, 10, 30, 60 s, 5, 15, 30 min, 1, 2, 4, 8, 16, 24 h, ±20 %, and no more after
+    /// 24 h; `Retry-After` up to 1 h.
     fn default() -> Self {
         let seconds =
             [0, 1, 2, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400];
         Self {
             attempts_at: seconds.into_iter().map(Duration::from_secs).collect(),
+            give_up_after: Duration::from_secs(86_400),
             jitter: 0.2,
             retry_after_limit: Duration::from_secs(3_600),
             attempts_when_late: 7,
@@ -38,8 +43,8 @@ impl Default for Schedule {
 impl Schedule {
     /// How long to wait after a failed attempt; `None` gives the notification up.
     ///
-    /// `attempts` counts the attempts made, this one included; `age` is the time since the
-    /// notification came to be owed; `random` is uniform in 0.0–1.0.
+    /// `attempts` counts the attempts made since the start of the process, this one included;
+    /// `age` is the time since the notification came to be owed; `random` is uniform in 0.0–1.0.
     pub fn after_failure(
         &self,
         attempts: u32,
@@ -48,26 +53,28 @@ impl Schedule {
         random: f64,
     ) -> Option<Duration> {
         let made = usize::try_from(attempts.max(1)).unwrap_or(usize::MAX);
-        let next = self.attempts_at.get(made)?;
-        let whole = self.attempts_at.last()?;
-        if age > *whole && attempts >= self.attempts_when_late {
-            return None;
-        }
-        let wait = next.saturating_sub(self.attempts_at[made - 1]);
+        let last = self.attempts_at.len().checked_sub(1).filter(|last| *last > 0)?;
+        let next = made.min(last);
+        let wait = self.attempts_at[next].saturating_sub(self.attempts_at[next - 1]);
         let jittered = wait.mul_f64((1.0 + self.jitter * (2.0 * random - 1.0)).max(0.0));
+        let left = self.give_up_after.saturating_sub(age);
+        let wait = if !left.is_zero() {
+            jittered.min(left)
+        } else if made < self.fewest_attempts() {
+            jittered
+        } else {
+            return None;
+        };
         // Never earlier than asked: jitter only adds to it.
         let asked = retry_after.map_or(Duration::ZERO, |asked| {
             asked.mul_f64(1.0 + self.jitter * random).min(self.retry_after_limit)
         });
-        Some(jittered.max(asked))
+        Some(wait.max(asked))
     }
 
-    /// The longest wait there can be. A stored time further ahead than this comes from a wall
-    /// clock that has been set back since.
-    pub fn longest_wait(&self) -> Duration {
-        let steps = self.attempts_at.windows(2);
-        let longest = steps.map(|step| step[1].saturating_sub(step[0])).max().unwrap_or_default();
-        longest.mul_f64(1.0 + self.jitter).max(self.retry_after_limit)
+    fn fewest_attempts(&self) -> usize {
+        let when_late = usize::try_from(self.attempts_when_late).unwrap_or(usize::MAX);
+        self.attempts_at.iter().filter(|at| **at <= self.give_up_after).count().min(when_late)
     }
 }
 
@@ -93,29 +100,61 @@ mod tests {
     const MIDDLE: f64 = 0.5;
     const YOUNG: Duration = Duration::ZERO;
 
+    /// The waits of a notification that is attempted as soon as it is owed.
     fn waits(schedule: &Schedule, random: f64) -> Vec<Duration> {
-        (1..).map_while(|made| schedule.after_failure(made, YOUNG, None, random)).collect()
+        let mut age = Duration::ZERO;
+        (1..)
+            .map_while(|made| {
+                let wait = schedule.after_failure(made, age, None, random)?;
+                age += wait;
+                Some(wait)
+            })
+            .collect()
+    }
+
+    /// When it is attempted, in seconds.
+    fn times(schedule: &Schedule) -> Vec<u64> {
+        let mut at = Duration::ZERO;
+        let mut times = vec![0];
+        for wait in waits(schedule, MIDDLE) {
+            at += wait;
+            times.push(at.as_secs());
+        }
+        times
     }
 
     #[test]
     fn attempts_come_at_the_promised_times() {
-        let mut at = Duration::ZERO;
-        let mut times = vec![0];
-        for wait in waits(&Schedule::default(), MIDDLE) {
-            at += wait;
-            times.push(at.as_secs());
-        }
         let expected =
             [0, 1, 2, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400];
-        assert_eq!(times, expected);
+        assert_eq!(times(&Schedule::default()), expected);
+    }
+
+    #[test]
+    fn attempts_go_on_until_the_notification_is_to_be_given_up() {
+        let times = |give_up_after| {
+            let give_up_after = Duration::from_secs(give_up_after);
+            times(&Schedule { give_up_after, ..Schedule::default() })
+        };
+        assert_eq!(times(0), [0]);
+        assert_eq!(times(7), [0, 1, 2, 5, 7]);
+        assert_eq!(times(600), [0, 1, 2, 5, 10, 30, 60, 300, 600]);
+        let day = times(86_400);
+        assert_eq!(times(40 * 3_600), [&day[..], &[115_200, 144_000]].concat());
     }
 
     #[test]
     fn jitter_moves_each_wait_by_at_most_a_fifth() {
-        let schedule = Schedule::default();
-        let exact = waits(&schedule, MIDDLE);
+        // So long that the end does not cut a wait.
+        let give_up_after = Duration::from_secs(1_000_000);
+        let schedule = Schedule { give_up_after, ..Schedule::default() };
+        let waits = |random| {
+            let wait = |made| schedule.after_failure(made, YOUNG, None, random).unwrap();
+            (1..30).map(wait).collect::<Vec<_>>()
+        };
+        let exact = waits(MIDDLE);
         for (random, factor) in [(0.0, 0.8), (0.25, 0.9), (1.0, 1.2)] {
-            for (wait, exact) in waits(&schedule, random).iter().zip(&exact) {
+            for (wait, exact) in waits(random).iter().zip(&exact) {
                 let difference = wait.as_secs_f64() - exact.as_secs_f64() * factor;
                 assert!(difference.abs() < 1e-6, "{wait:?} for {exact:?} at {random}");
             }
@@ -136,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notification_that_waited_longer_than_the_schedule_gets_a_minute() {
+    fn a_notification_whose_turn_comes_too_late_gets_a_minute() {
         let schedule = Schedule::default();
         let late = Duration::from_secs(86_401);
         let made =
@@ -146,8 +185,10 @@ mod tests {
 
     #[test]
     fn an_empty_schedule_means_one_attempt() {
-        let schedule = Schedule { attempts_at: vec![], ..Schedule::default() };
-        assert_eq!(schedule.after_failure(1, YOUNG, None, MIDDLE), None);
+        for attempts_at in [vec![], vec![Duration::ZERO]] {
+            let schedule = Schedule { attempts_at, ..Schedule::default() };
+            assert_eq!(schedule.after_failure(1, YOUNG, None, MIDDLE), None);
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use graphophone_store::{
-    Commit, Counts, DeliveryFilter, NewNotification, NotificationState, Pruned, Sequence, Store,
-    StoreError, UnixMillis,
+    CallRecord, Commit, Counts, Cutoff, DeliveryFilter, NewNotification, NotificationState,
+    OperationRecord, Pruned, Sequence, Store, StoreError, UnixMillis,
 };
 
 use crate::rows::{
@@ -125,7 +125,6 @@ async fn owed_names_each_call_once_in_the_order_of_its_first_notification() {
     let owed = store.owed().await.unwrap();
     let spans: Vec<_> = owed.iter().map(|owed| (owed.call_id, owed.first.0, owed.last.0)).collect();
     assert_eq!(spans, [(call_id(3), 2, 2), (call_id(5), 3, 3), (call_id(4), 4, 4)]);
-    assert_eq!((owed[0].attempts, owed[0].next_attempt_at), (1, NOW.plus(9)));
 }
 
 #[tokio::test]
@@ -182,6 +181,10 @@ async fn deliveries_are_filtered_and_paged() {
     assert!(list(DeliveryFilter { tenant: Some(stranger), ..all() }).await.is_empty());
 }
 
+fn up_to(time: UnixMillis) -> Cutoff {
+    Cutoff { ended: time, given_up: time }
+}
+
 #[tokio::test]
 async fn pruning_removes_what_is_over_and_old_and_nothing_else() {
     let (directory, store) = open();
@@ -193,14 +196,15 @@ async fn pruning_removes_what_is_over_and_old_and_nothing_else() {
             notifications: vec![notification(n, n)],
         };
         commit.call.as_mut().unwrap().updated_at = at;
+        commit.operations[0].updated_at = at;
         commit
     };
     for (n, state, status, at) in [
         (1, "terminated", "completed", old),  // over and old: goes
         (2, "terminated", "completed", NOW),  // too young
-        (3, "established", "completed", old), // lives
+        (3, "established", "completed", old), // lives; its ended operation goes
         (4, "terminated", "running", old),    // has an unfinished operation
-        (5, "terminated", "completed", old),  // still owes
+        (5, "terminated", "completed", old),  // still owes; its operation goes
     ] {
         store.commit(aged(n, state, status, at)).await.unwrap();
     }
@@ -209,22 +213,64 @@ async fn pruning_removes_what_is_over_and_old_and_nothing_else() {
     }
     let before = store.counts().await.unwrap();
 
-    let pruned = store.prune(NOW.plus(-1)).await.unwrap();
+    let pruned = store.prune(up_to(NOW.plus(-1))).await.unwrap();
 
-    assert_eq!(pruned, Pruned { calls: 1, operations: 1, notifications: 1 });
+    assert_eq!(pruned, Pruned { calls: 1, operations: 3, notifications: 1 });
     assert_eq!(store.call(call_id(1)).await.unwrap(), None);
     for n in 2..=5 {
         assert!(store.call(call_id(n)).await.unwrap().is_some(), "call {n} is gone");
+    }
+    for n in [2, 4] {
+        assert!(store.operation(operation_id(n)).await.unwrap().is_some(), "operation {n} is gone");
     }
     assert_eq!(store.counts().await.unwrap(), before, "the sums outlive pruned rows");
 
     // The highest sequence is pruned too, and is still not given again.
     store.delivered(Sequence(5), old).await.unwrap();
-    store.prune(NOW.plus(1)).await.unwrap();
+    store.prune(up_to(NOW.plus(1))).await.unwrap();
     store.close().await;
     let store = Store::open(directory.path()).unwrap();
     let next = store.commit(owing(6, 6)).await.unwrap();
     assert_eq!(next.notifications[0].sequence, Sequence(6));
+}
+
+#[tokio::test]
+async fn given_up_notifications_are_kept_longer_than_delivered_ones() {
+    let (_directory, store) = open();
+    for n in 1..=3 {
+        store.commit(owing(n, n)).await.unwrap();
+    }
+    store.delivered(Sequence(1), NOW).await.unwrap();
+    store.given_up(Sequence(2), "410 Gone".into(), NOW).await.unwrap();
+    store.given_up(Sequence(3), "410 Gone".into(), NOW.plus(-10_000)).await.unwrap();
+    let before = Cutoff { ended: NOW.plus(1), given_up: NOW.plus(-5_000) };
+    store.prune(before).await.unwrap();
+    let left = store.deliveries(DeliveryFilter::default()).await.unwrap();
+    assert_eq!(left.iter().map(|one| one.sequence.0).collect::<Vec<_>>(), [2]);
+}
+
+#[tokio::test]
+async fn what_is_abandoned_is_over_and_otherwise_as_it_was() {
+    let (_directory, store) = open();
+    for (n, state, status) in [(1, "established", "running"), (2, "terminated", "completed")] {
+        let commit = Commit {
+            call: Some(call(n, state)),
+            operations: vec![operation(n, n, status)],
+            notifications: vec![],
+        };
+        store.commit(commit).await.unwrap();
+    }
+    let later = NOW.plus(1_000);
+    let abandon = || store.abandon_unfinished("terminated", "failed", later);
+    assert_eq!((abandon().await.unwrap(), abandon().await.unwrap()), (2, 0));
+    let unfinished = store.unfinished().await.unwrap();
+    assert!(unfinished.calls.is_empty() && unfinished.operations.is_empty());
+    let ended = CallRecord { updated_at: later, ..call(1, "terminated") };
+    assert_eq!(store.call(call_id(1)).await.unwrap(), Some(ended));
+    let body_json = operation(1, 1, "running").body_json;
+    let failed = OperationRecord { updated_at: later, body_json, ..operation(1, 1, "failed") };
+    assert_eq!(store.operation(operation_id(1)).await.unwrap(), Some(failed));
+    assert_eq!(store.operation(operation_id(2)).await.unwrap(), Some(operation(2, 2, "completed")));
 }
 
 #[tokio::test]
@@ -242,7 +288,7 @@ async fn many_steps_of_pruning_remove_everything() {
     for commit in commits.collect::<Vec<_>>() {
         commit.await.unwrap().unwrap();
     }
-    let pruned = store.prune(NOW.plus(1)).await.unwrap();
+    let pruned = store.prune(up_to(NOW.plus(1))).await.unwrap();
     assert_eq!(pruned, Pruned { calls: 1_200, operations: 1_200, notifications: 0 });
 }
 

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use graphophone_store::Owed;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::outbox::bot::{NOW, call_id, notification};
+use crate::outbox::bot::{call_id, notification};
 
 const A: &str = "http://a.example/calls";
 const B: &str = "http://b.example/calls";
@@ -127,58 +126,67 @@ fn the_total_is_never_exceeded() {
 }
 
 #[test]
-fn a_held_call_starts_when_its_last_guard_goes() {
+fn a_held_notification_starts_when_its_last_guard_goes() {
     let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
-    lanes.hold(call_id(1), now + 5 * SECOND);
-    lanes.hold(call_id(1), now + 5 * SECOND);
+    let first = lanes.hold(call_id(1), now + 5 * SECOND);
+    let second = lanes.hold(call_id(1), now + 5 * SECOND);
     lanes.enqueue(now, record(1, 1, A));
     lanes.enqueue(now, record(2, 2, A));
     assert_eq!(started(&mut lanes, now), [2]);
-    lanes.release(call_id(1));
+    lanes.release(now, first);
     assert!(started(&mut lanes, now).is_empty());
-    lanes.release(call_id(1));
+    lanes.release(now, second);
     assert_eq!(started(&mut lanes, now), [1]);
-    assert!(lanes.holds.is_empty());
 }
 
 #[test]
 fn a_hold_that_is_never_released_ends_by_itself() {
     let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
-    lanes.hold(call_id(1), now + 5 * SECOND);
+    let hold = lanes.hold(call_id(1), now + 5 * SECOND);
     lanes.enqueue(now, record(1, 1, A));
     assert!(started(&mut lanes, now).is_empty());
     assert_eq!(lanes.next_timeout(), Some(now + 5 * SECOND));
     assert_eq!(started(&mut lanes, now + 5 * SECOND), [1]);
-    lanes.release(call_id(1));
+    lanes.release(now, hold);
 }
 
 #[test]
-fn a_hold_stops_the_next_attempt_but_not_the_one_under_way() {
+fn a_bot_that_always_has_a_request_under_way_is_told_in_time() {
+    let (mut lanes, start) = (Lanes::new(Limits::default()), Instant::now());
+    let mut hold = lanes.hold(call_id(1), start + 5 * SECOND);
+    lanes.enqueue(start, record(1, 1, A));
+    // Each request begins before the one in front of it is answered.
+    for second in 1..5 {
+        let now = start + second * SECOND;
+        let next = lanes.hold(call_id(1), now + 5 * SECOND);
+        lanes.release(now, hold);
+        hold = next;
+        let expected: &[u64] = if second == 1 { &[1] } else { &[] };
+        assert_eq!(started(&mut lanes, now), expected, "the first request is answered");
+    }
+    let held = start + 5 * SECOND;
+    lanes.settled(held, call_id(1), true);
+    lanes.enqueue(held, record(2, 1, A));
+    lanes.hold(call_id(1), held + 5 * SECOND);
+    assert!(started(&mut lanes, held).is_empty());
+    assert_eq!(started(&mut lanes, start + 9 * SECOND), [2], "the last hold before it is over");
+}
+
+#[test]
+fn a_hold_leaves_what_was_owed_before_it() {
     let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
-    lanes.enqueue(now, record(1, 1, A));
-    lanes.enqueue(now, record(2, 1, A));
+    for sequence in 1..=2 {
+        lanes.enqueue(now, record(sequence, 1, A));
+    }
     assert_eq!(started(&mut lanes, now), [1]);
-    lanes.hold(call_id(1), now + 5 * SECOND);
+    let hold = lanes.hold(call_id(1), now + 5 * SECOND);
+    lanes.enqueue(now, record(3, 1, A));
+    lanes.settled(now, call_id(1), true);
+    assert_eq!(started(&mut lanes, now), [2]);
     lanes.settled(now, call_id(1), true);
     assert!(started(&mut lanes, now).is_empty());
-    lanes.release(call_id(1));
-    assert_eq!(started(&mut lanes, now), [2]);
-}
-
-#[test]
-fn a_hold_reaches_a_call_that_waits_for_a_place() {
-    let limits = Limits { per_endpoint: 1, ..Limits::default() };
-    let (mut lanes, now) = (Lanes::new(limits), Instant::now());
-    lanes.enqueue(now, record(1, 1, A));
-    lanes.enqueue(now, record(2, 2, A));
-    lanes.enqueue(now, record(3, 3, A));
-    assert_eq!(started(&mut lanes, now), [1]);
-    lanes.hold(call_id(2), now + 5 * SECOND);
-    lanes.settled(now, call_id(1), true);
-    assert_eq!(started(&mut lanes, now), [3], "the held one steps aside");
-    lanes.settled(now, call_id(3), true);
-    lanes.release(call_id(2));
-    assert_eq!(started(&mut lanes, now), [2]);
+    lanes.release(now, hold);
+    assert_eq!(started(&mut lanes, now), [3]);
 }
 
 #[test]
@@ -197,14 +205,14 @@ fn what_does_not_fit_in_memory_is_read_from_the_store_in_its_turn() {
 
     // While the load is under way, 5 is taken in; the load saw it (or not), and 6 as well.
     lanes.enqueue(now, record(5, 1, A));
-    let found = [3, 4].map(|sequence| (notification(sequence, 1, A), now));
+    let found = [3, 4].map(|sequence| notification(sequence, 1, A));
     lanes.loaded(now, load, found.to_vec());
     for sequence in 3..=4 {
         assert_eq!(started(&mut lanes, now), [sequence]);
         lanes.settled(now, call_id(1), true);
     }
     let [Action::Load(load)] = lanes.poll(now)[..] else { panic!("nothing to load") };
-    let found = [5, 6].map(|sequence| (notification(sequence, 1, A), now));
+    let found = [5, 6].map(|sequence| notification(sequence, 1, A));
     lanes.loaded(now, load, found.to_vec());
     assert_eq!(started(&mut lanes, now), [5]);
     lanes.enqueue(now, record(6, 1, A));
@@ -278,25 +286,42 @@ fn one_failing_call_among_good_ones_is_not_hurried() {
 }
 
 #[test]
-fn calls_owed_since_before_the_start_are_attempted_when_due() {
+fn failures_soon_after_an_outage_are_not_left_waiting_for_hours() {
+    let (mut lanes, start) = (Lanes::new(Limits::default()), Instant::now());
+    for call in 1..=3 {
+        lanes.enqueue(start, record(call, call.into(), A));
+    }
+    lanes.poll(start);
+    let wait = 7_200 * SECOND;
+    lanes.failed(start, call_id(1), 9, start + wait, Failure::Outage);
+    let recovery = start + 3_600 * SECOND;
+    lanes.settled(recovery, call_id(2), true);
+    assert_eq!(started(&mut lanes, recovery), [1]);
+    // One began before the recovery, the other is refused by a bot that has too much to do.
+    let later = recovery + 15 * SECOND;
+    lanes.failed(later, call_id(3), 9, later + wait, Failure::Outage);
+    lanes.failed(later, call_id(1), 10, later + wait, Failure::Outage);
+    assert_eq!(started(&mut lanes, later + AFTERMATH_WAIT), [1, 3]);
+    // What asks for its time gets it, and at some point the old outage explains nothing more.
+    let asked = later + AFTERMATH_WAIT;
+    lanes.failed(asked, call_id(3), 10, asked + wait, Failure::Other);
+    let much_later = recovery + AFTERMATH;
+    lanes.failed(much_later, call_id(1), 11, much_later + wait, Failure::Outage);
+    assert_eq!(lanes.next_timeout(), Some(asked + wait));
+}
+
+#[test]
+fn calls_owed_since_before_the_start_are_attempted_at_once_and_in_order() {
     let (mut lanes, now) = (Lanes::new(Limits::default()), Instant::now());
-    let owed = |call, first, last, attempts| Owed {
+    let owed = |call, first, last| Owed {
         call_id: call_id(call),
         first: Sequence(first),
         last: Sequence(last),
         url: A.into(),
-        attempts,
-        next_attempt_at: NOW,
     };
-    lanes.restore(now, &owed(1, 3, 3, 0), now);
-    lanes.restore(now, &owed(2, 1, 9, 4), now + 10 * SECOND);
-    let expect = |call, sequence, attempts| {
-        let start =
-            Start { call_id: call_id(call), sequence: Sequence(sequence), attempts, record: None };
-        Action::Attempt(start)
-    };
-    assert_eq!(lanes.poll(now), [expect(1, 3, 0)]);
-    assert_eq!(lanes.poll(now + 10 * SECOND), [expect(2, 1, 4)]);
+    lanes.restore(now, &owed(2, 1, 9));
+    lanes.restore(now, &owed(1, 3, 3));
+    assert_eq!(started(&mut lanes, now), [1, 3]);
     lanes.settled(now, call_id(2), true);
     let [Action::Load(load)] = lanes.poll(now)[..] else { panic!("nothing to load") };
     assert_eq!((load.after, load.known), (Sequence(1), Sequence(9)));
@@ -325,7 +350,7 @@ fn simulate(seed: u64) {
     let mut store: BTreeMap<CallId, VecDeque<u64>> = BTreeMap::new();
     let mut in_flight: BTreeMap<CallId, (u64, &str)> = BTreeMap::new();
     let mut loads: Vec<Load> = Vec::new();
-    let mut holds: Vec<CallId> = Vec::new();
+    let mut holds: Vec<HoldId> = Vec::new();
     let urls = [A, B, "not a url", "http://c.example/"];
     let url_of = |call: CallId| urls[call.uuid().as_u128() as usize % urls.len()];
     let mut sequence = 0;
@@ -347,12 +372,11 @@ fn simulate(seed: u64) {
             }
             3 if !is_ending => {
                 let call = call_id(random.random_range(0..CALLS));
-                lanes.hold(call, now + 3 * SECOND);
-                holds.push(call);
+                holds.push(lanes.hold(call, now + 3 * SECOND));
             }
             4 => {
-                if let Some(call) = holds.pop() {
-                    lanes.release(call);
+                if let Some(hold) = holds.pop() {
+                    lanes.release(now, hold);
                 }
             }
             5 => {
@@ -363,7 +387,7 @@ fn simulate(seed: u64) {
                         .into_iter()
                         .filter(|sequence| *sequence > load.after.0)
                         .take(load.limit)
-                        .map(|found| (notification(found, call, url_of(load.call_id)), now))
+                        .map(|found| notification(found, call, url_of(load.call_id)))
                         .collect();
                     lanes.loaded(now, load, found);
                 }
