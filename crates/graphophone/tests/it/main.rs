@@ -18,4 +18,5 @@ mod play_prompt;
 mod prompts_evil;
 mod receipts;
 mod restart;
+mod start;
 mod strict;
