@@ -12,7 +12,6 @@ use graphophone_graph::{
         media::MediaState,
     },
 };
-use graphophone_media::codec::Codec;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -118,9 +117,8 @@ pub(super) fn prefetch(request: &Request<'_>, details: &CallDetails) {
             repeat: 1,
         })
         .collect();
-    // Which codec the far end takes is not known before it answers; most take this one.
     let owner = (details.tenant, details.app);
-    request.state.calls().prompts().prefetch(owner, &allowed, &[Codec::Pcmu]);
+    request.state.calls().prompts().prefetch(owner, &allowed);
 }
 
 fn as_graph(view: &View) -> CallView<'_> {

@@ -313,7 +313,7 @@ async fn a_prefetched_prompt_needs_no_download_at_its_play() {
     let fixture = Fixture::new();
     let good = prompt(host.uri("/a.wav"), Some("r"));
     let bad = prompt("https://10.0.0.1/", Some("r"));
-    fixture.prompts.prefetch(app(1), &[bad, good.clone()], &Codec::ALL);
+    fixture.prompts.prefetch(app(1), &[bad, good.clone()]);
     host.asked(1).await;
     let ready = async {
         while futures::FutureExt::now_or_never(play(&fixture, 1, &good)).is_none() {
