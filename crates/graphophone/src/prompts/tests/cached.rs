@@ -59,15 +59,29 @@ async fn a_play_that_is_abandoned_takes_the_download_from_nobody() {
         PromptHost::doing(|| vec![Step::Gate, Step::Send(response("200 OK", "", &wav(1)))]).await;
     let fixture = Fixture::new();
     let prompt = prompt(host.uri("/a.wav"), Some("r"));
-    let first = tokio::spawn({
-        let (prompts, prompt) = (fixture.prompts.clone(), prompt.clone());
-        async move { prompts.prepare(app(1), &prompt, Codec::Pcmu).await }
-    });
+    let mut first = Box::pin(play(&fixture, 1, &prompt));
+    assert!(futures::poll!(first.as_mut()).is_pending());
+    let mut second = Box::pin(play(&fixture, 1, &prompt));
+    assert!(futures::poll!(second.as_mut()).is_pending());
     host.asked(1).await;
-    first.abort();
+    drop(first);
     host.open_gate();
-    play(&fixture, 1, &prompt).await.unwrap();
+    second.await.unwrap();
     assert_eq!(host.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_download_that_nobody_waits_for_any_more_gives_its_place_up() {
+    let slow = PromptHost::doing(|| vec![Step::Hang]).await;
+    let fast = PromptHost::doing(|| vec![Step::Send(response("200 OK", "", &wav(1)))]).await;
+    let guard = Guard::new(GuardSettings::dev("prompts.allow", vec![]));
+    let fixture = Fixture::with(|settings| settings.gate.total = 1, guard);
+    let prompt_of_slow = prompt(slow.uri("/"), None);
+    let mut abandoned = Box::pin(play(&fixture, 1, &prompt_of_slow));
+    assert!(futures::poll!(abandoned.as_mut()).is_pending());
+    slow.asked(1).await;
+    drop(abandoned);
+    play(&fixture, 2, &prompt(fast.uri("/"), None)).await.unwrap();
 }
 
 #[tokio::test]
