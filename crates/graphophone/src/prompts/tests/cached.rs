@@ -368,16 +368,20 @@ async fn a_slow_host_holds_up_its_own_prompts_only() {
 
 #[tokio::test]
 async fn a_file_that_vanished_is_fetched_again() {
-    let host = PromptHost::doing(|| vec![Step::Send(response("200 OK", "", &wav(1)))]).await;
-    let fixture = Fixture::new();
-    let prompt = prompt(host.uri("/a.wav"), Some("r"));
-    play(&fixture, 1, &prompt).await.unwrap();
+    let host = by_path().await;
+    // No room for audio: the file has to be read again for the next play.
+    let guard = Guard::new(GuardSettings::dev("prompts.allow", vec![]));
+    let fixture = Fixture::with(|settings| settings.memory_budget = 1, guard);
+    let prompts = ["/1", "/2"].map(|path| prompt(host.uri(path), Some("r")));
+    for prompt in &prompts {
+        play(&fixture, 1, prompt).await.unwrap();
+    }
     for file in std::fs::read_dir(fixture.directory.path().join("prompts")).unwrap() {
         std::fs::remove_file(file.unwrap().path()).unwrap();
     }
-    let error = within(fixture.prompts.prepare(app(1), &prompt, Codec::Pcma)).await.unwrap_err();
+    let error = play(&fixture, 1, &prompts[0]).await.unwrap_err();
     assert!(matches!(error, PrepareError::Internal { .. }), "{error:?}");
-    within(fixture.prompts.prepare(app(1), &prompt, Codec::Pcma)).await.unwrap();
+    play(&fixture, 1, &prompts[0]).await.unwrap();
 }
 
 async fn play(
