@@ -36,6 +36,7 @@ impl fmt::Display for ApiVersion {
 /// | prompt or mediaConfig without `@odata.type` | inferred | refused | refused |
 /// | answer without `callbackUri` or `acceptedModalities` | accepted | refused | refused |
 /// | create without `requestedModalities` | audio | refused | refused |
+/// | a body without `Content-Type` | taken for JSON | refused | refused |
 /// | `all` of cancelMediaProcessing | honoured | refused | refused |
 ///
 /// Undeclared members of OData open types (`call`, identities, …) are kept in every mode.

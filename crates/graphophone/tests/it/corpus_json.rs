@@ -149,15 +149,20 @@ async fn the_strict_modes_refuse_what_only_open_servers_take() {
     let rows = rows(&host.origin());
     for mode in [CompatMode::StrictV1, CompatMode::StrictBeta] {
         let (_server, _phone, line) = cautious(&host, mode).await;
-        for file in
-            ["017_no_odata_type_prompt", "026_loop_true_v1", "104_key_case", "105_unknown_property"]
-        {
+        for (file, status, code) in [
+            ("017_no_odata_type_prompt", 400, "8523"),
+            ("026_loop_true_v1", 400, "8523"),
+            ("104_key_case", 400, "8523"),
+            ("105_unknown_property", 400, "8523"),
+            ("119_ct_missing", 415, "UnsupportedMediaType"),
+        ] {
             let row = rows.iter().find(|row| row.file == format!("{file}.json")).expect(file);
-            let answer =
-                line.bot.post_bytes(&line.path("/playPrompt"), None, row.body.clone()).await;
+            let path = line.path("/playPrompt");
+            let kind = row.content_type.as_deref();
+            let answer = line.bot.post_bytes(&path, kind, row.body.clone()).await;
             let answer = answer.expect("an answer");
-            assert_eq!(answer.status, 400, "{file} {mode:?}");
-            assert_eq!(answer.body["error"]["code"], "8523", "{file} {mode:?}");
+            assert_eq!(answer.status, status, "{file} {mode:?}");
+            assert_eq!(answer.body["error"]["code"], code, "{file} {mode:?}");
         }
         assert_eq!(line.operations().await.len(), 0);
         assert_eq!(host.requests().len(), 0);
