@@ -89,7 +89,8 @@ async fn every_spelling_of_a_path_plays_and_reads() {
         if is_legacy {
             let link = text(&answer.headers, "link");
             let successor = path.replace("/app/", "/communications/");
-            assert_eq!(link, format!("<{successor}>; rel=\"successor-version\""));
+            let expected = format!("<{}{successor}>; rel=\"successor-version\"", server.base());
+            assert_eq!(link, expected);
         } else {
             assert!(!answer.headers.contains_key("link"), "{path}");
         }
@@ -194,7 +195,7 @@ async fn unknown_paths_ids_and_verbs_are_told_apart() {
         (Method::POST, format!("{call}/mute"), 405, "8520"),
         (Method::POST, format!("{call}/recordResponse"), 405, "8520"),
         (Method::GET, format!("{call}/participants"), 405, "8520"),
-        (Method::GET, "/v1.0/$metadata".to_owned(), 405, "8520"),
+        (Method::GET, "/v1.0/$metadata".to_owned(), 404, "UnknownError"),
     ];
     for (method, path, status, code) in table {
         let body = (method == Method::POST).then(|| prompt("http://127.0.0.1:9/a.wav"));
@@ -202,6 +203,55 @@ async fn unknown_paths_ids_and_verbs_are_told_apart() {
         assert_refused(&format!("{method} {path}"), &answer, status, code);
     }
     assert_eq!(line.operations().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_405_names_the_methods_that_are_allowed() {
+    let server = TestServer::start().await;
+    let line = Line::open(&server).await;
+    let call = line.path("");
+    let resources = [
+        ("/v1.0/communications/calls".to_owned(), "GET, POST"),
+        (call.clone(), "GET, DELETE"),
+        (format!("{call}/operations"), "GET"),
+        (format!("{call}/operations/{UNKNOWN}"), "GET"),
+        (format!("{call}/playPrompt"), "POST"),
+        (format!("{call}/answer"), "POST"),
+        (format!("{call}/keepAlive"), "POST"),
+        (format!("{call}/microsoft.graph.cancelMediaProcessing"), "POST"),
+        (format!("{call}/mute"), ""),
+        (format!("{call}/participants"), ""),
+    ];
+    for (path, allowed) in resources {
+        for method in [Method::HEAD, Method::OPTIONS, Method::PATCH, Method::PUT] {
+            let what = format!("{method} {path}");
+            let (status, headers, _) = ask(&server, &line.bot, method, &path, |ask| ask).await;
+            assert_eq!((status.as_u16(), text(&headers, "allow")), (405, allowed), "{what}");
+        }
+    }
+    let (_, headers, _) =
+        ask(&server, &line.bot, Method::GET, "/v1.0/nothing", |ask| ask).await;
+    assert!(!headers.contains_key("allow"), "not a 405");
+}
+
+#[tokio::test]
+async fn addresses_begin_with_the_public_url_and_its_path() {
+    let public = "https://calls.example.com/graph";
+    let server = TestServer::start_with(|config| {
+        config.server.public_url = Some(format!("{public}/").parse().unwrap());
+    })
+    .await;
+    let line = Line::open(&server).await;
+    let call = &line.call;
+    let path = format!("/v1.0/app/calls/{call}/cancelMediaProcessing");
+    let answer = line.bot.send(Method::POST, &path, Some(json!({}))).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let location = text(&answer.headers, "location");
+    let expected = format!("{public}/v1.0/communications/calls/{call}/operations/");
+    assert!(location.starts_with(&expected), "{location}");
+    let successor = format!("{public}/v1.0/communications/calls/{call}/cancelMediaProcessing");
+    let link = text(&answer.headers, "link");
+    assert_eq!(link, format!("<{successor}>; rel=\"successor-version\""));
 }
 
 #[tokio::test]
