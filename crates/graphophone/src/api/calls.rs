@@ -32,7 +32,9 @@ pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, A
     if asked.tenant != Some(request.caller.tenant) {
         return Err(ApiError::BotTenantMismatch);
     }
-    if !request.caller.has(Role::Initiate) {
+    if !request.caller.has(Role::Initiate)
+        || !(asked.media.is_service_hosted() || request.caller.has(Role::AccessMedia))
+    {
         return Err(ApiError::BotRoleMissing);
     }
     check_source(&asked, request.caller.app)?;
@@ -50,10 +52,10 @@ pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, A
     };
     let details = CallDetails::outgoing(ids, request.version(), asked);
     let is_service_hosted = details.is_service_hosted();
-    prefetch(request, &details);
     let calls = request.state.calls();
     let hold = calls.outbox().hold(ids.id);
     let view = calls.create(details, &target, is_service_hosted).await?;
+    prefetch(request, &view.details);
     let rendered = as_graph(&view).render(&request.service());
     let location = request.service().call_url(ids.id);
     Ok(Reply::json(StatusCode::CREATED, rendered).at(location).holding(hold))
@@ -104,7 +106,7 @@ pub(super) fn check_callback(request: &Request<'_>, uri: &str) -> Result<(), Api
         .map_err(|refusal| ApiError::BotArgument(format!("callbackUri: {refusal}")))
 }
 
-/// Warms the cache; a prompt that cannot be had is not the call's fault.
+/// Warms the cache for an accepted call; a prompt that cannot be had is not the call's fault.
 pub(super) fn prefetch(request: &Request<'_>, details: &CallDetails) {
     let Some(media) = &details.media else { return };
     let allowed: Vec<MediaPrompt> = media
