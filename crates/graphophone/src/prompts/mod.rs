@@ -34,6 +34,7 @@ pub use cache::Prompts;
 pub use fetch::FetchLimits;
 pub use fetch_error::FetchError;
 pub use gate::GateLimits;
+pub(crate) use guard::SystemResolver;
 pub use guard::{Guard, GuardSettings, MAX_URI, Refusal, UriFault};
 pub use outcome::{PrepareError, Prepared, to_result};
 
