@@ -69,7 +69,7 @@ fn caller(party: &Party) -> IdentitySet {
 
 /// A caller that the bot may not know (spec/notifications.md §5): another one at every call.
 fn nobody() -> IdentitySet {
-    IdentitySet::of(IdentityKind::Encrypted, Identity::new(Uuid::new_v4()))
+    IdentitySet::of(IdentityKind::Encrypted, Identity::new(Uuid::new_v4().to_string()))
 }
 
 fn is_number(user: &str) -> bool {

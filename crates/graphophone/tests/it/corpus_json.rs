@@ -34,7 +34,7 @@ const MALFORMED: [u32; 19] =
 
 /// Why the prompts of these rows are not even asked for.
 const CAUSES: [(u32, &str); 3] = [
-    (59, "https://xn--dn-fmc.example.invalid cannot be resolved"),
+    (59, "https://xn--dn-nmc.example.invalid cannot be resolved"),
     (83, "rebind.test resolves to a loopback address"),
     (84, "https://cdn.example.invalid cannot be resolved"),
 ];
