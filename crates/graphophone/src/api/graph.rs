@@ -137,10 +137,7 @@ fn allowed(route: Route) -> &'static str {
         Route::Operations(_) | Route::Operation(..) => "GET",
         Route::Action(
             _,
-            Action::Answer
-            | Action::KeepAlive
-            | Action::PlayPrompt
-            | Action::CancelMediaProcessing,
+            Action::Answer | Action::KeepAlive | Action::PlayPrompt | Action::CancelMediaProcessing,
         ) => "POST",
         Route::Action(..)
         | Route::LogTeleconferenceDeviceQuality

@@ -62,13 +62,15 @@ pub(crate) fn decode(body: &Body, uri: &str, settings: &Settings) -> Result<Prom
         uri: uri.to_owned(),
         source: Some(Arc::new(error)),
     };
-    let unplayable = |fault| match fault {
-        WavError::Read(error) => broken(error),
-        fault => PrepareError::Format {
+    let unplayable = |fault| {
+        if let WavError::Read(error) = fault {
+            return broken(error);
+        }
+        PrepareError::Format {
             uri: uri.to_owned(),
             content_type: body.content_type.clone(),
             source: Arc::new(fault),
-        },
+        }
     };
     let mut reader =
         WavReader::open(fs::File::open(&body.file).map_err(broken)?).map_err(unplayable)?;

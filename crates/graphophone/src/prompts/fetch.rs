@@ -14,8 +14,8 @@ use hyper::{
     body::Incoming,
     header::{
         ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
-        HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION,
-        TRANSFER_ENCODING, USER_AGENT,
+        HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, TRANSFER_ENCODING,
+        USER_AGENT,
     },
 };
 use hyper_util::{

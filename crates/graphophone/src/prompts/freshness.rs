@@ -88,7 +88,9 @@ impl CachePolicy {
 /// HTTP/1.0's `no-cache` (RFC 9111 §5.4).
 fn is_uncached_by_pragma(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(PRAGMA).iter().filter_map(|value| value.to_str().ok());
-    fields.flat_map(|field| field.split(',')).any(|word| word.trim().eq_ignore_ascii_case("no-cache"))
+    fields
+        .flat_map(|field| field.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case("no-cache"))
 }
 
 /// `Expires` by the server's own clock (RFC 9111 §4.2.1); `0` and other nonsense is the past.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::http::Method;
 use graphophone_sip::phone::AnswerPolicy;
 use graphophone_testkit::{
-    Bot, Credentials, TestServer, audio, is_audio_active, is_terminated, patience,
+    Bot, Credentials, TestServer, WirePhone, audio, is_audio_active, is_terminated, patience,
     prompt_host::PromptHost, seen,
 };
 use serde_json::{Value, json};
@@ -106,7 +106,7 @@ async fn a_call_is_created_read_listed_kept_alive_and_ended() {
 /// The call leaves the map just after its last notification has been committed.
 async fn gone(bot: &Bot, path: &str) {
     let wait = async {
-        while bot.send(Method::GET, CALLS, None).await.expect("an answer").status != 404 {
+        while bot.send(Method::GET, path, None).await.expect("an answer").status != 404 {
             tokio::task::yield_now().await;
         }
     };
@@ -269,7 +269,10 @@ async fn a_full_queue_is_a_conflict_and_the_call_plays_on() {
     assert_refused("one more", &refused, 409, "8519");
     let operations = line.operations().await;
     assert_eq!(operations.len(), 1);
-    assert_eq!((&operations[0]["id"], &operations[0]["status"]), (&json!(playing), &json!("running")));
+    assert_eq!(
+        (&operations[0]["id"], &operations[0]["status"]),
+        (&json!(playing), &json!("running"))
+    );
 }
 
 #[tokio::test]
@@ -288,11 +291,10 @@ async fn a_call_above_the_limit_is_asked_to_come_back() {
 async fn a_call_that_is_ending_and_a_server_that_is_stopping_take_nothing_more() {
     let server = TestServer::start().await;
     let base = server.base().to_owned();
-    let bot = server.bot().await;
-    // Nobody reads there: a hang-up is never confirmed.
-    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let target = json!({"user": {"id": format!("sip:x@{}", silent.local_addr().unwrap())}});
-    let call = bot.call(target.clone(), &[]).await.unwrap();
+    let mut bot = server.bot().await;
+    let phone = WirePhone::start_deaf_to_bye().await;
+    let call = bot.call(phone.identity(), &[]).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
     bot.hang_up(&call).await.unwrap();
     let read = bot.send(Method::GET, &format!("{CALLS}/{call}"), None).await.unwrap();
     assert_eq!(read.body["state"], "terminating");
@@ -313,7 +315,8 @@ async fn a_call_that_is_ending_and_a_server_that_is_stopping_take_nothing_more()
         (ready.status() == 503).then_some(())
     })
     .await;
-    let refused = bot.send(Method::POST, CALLS, Some(bot.new_call(target, &[]))).await.unwrap();
+    let body = bot.new_call(phone.identity(), &[]);
+    let refused = bot.send(Method::POST, CALLS, Some(body)).await.unwrap();
     assert_refused("a new call", &refused, 503, "ServiceUnavailable");
     assert_eq!(text(&refused.headers, "retry-after"), "2");
     stop.abort();

@@ -228,8 +228,7 @@ async fn a_405_names_the_methods_that_are_allowed() {
             assert_eq!((status.as_u16(), text(&headers, "allow")), (405, allowed), "{what}");
         }
     }
-    let (_, headers, _) =
-        ask(&server, &line.bot, Method::GET, "/v1.0/nothing", |ask| ask).await;
+    let (_, headers, _) = ask(&server, &line.bot, Method::GET, "/v1.0/nothing", |ask| ask).await;
     assert!(!headers.contains_key("allow"), "not a 405");
 }
 

@@ -101,7 +101,10 @@ async fn a_bot_without_a_calling_role_is_not_told_who_calls_and_may_answer() {
     soon("the call is up", phone.established()).await.unwrap();
     let path = format!("/v1.0/communications/calls/{}", id_of(&first));
     let read = bot.send(Method::GET, &path, None).await.unwrap().body;
-    assert_eq!(read["source"]["identity"]["encrypted"], first["resourceData"]["source"]["identity"]["encrypted"]);
+    assert_eq!(
+        read["source"]["identity"]["encrypted"],
+        first["resourceData"]["source"]["identity"]["encrypted"]
+    );
     assert!(!read.to_string().contains("5557777"), "{read}");
 }
 

@@ -24,7 +24,11 @@ pub(in crate::api) async fn handle(
         return Err(Rejection::NotServiceHosted.into());
     }
     let hold = request.state.calls().outbox().hold(id);
-    request.state.calls().command(request.owner(), id, Command::Answer, Some(details.clone())).await?;
+    request
+        .state
+        .calls()
+        .command(request.owner(), id, Command::Answer, Some(details.clone()))
+        .await?;
     calls::prefetch(request, &details);
     Ok(Reply::empty(StatusCode::ACCEPTED).holding(hold))
 }

@@ -239,7 +239,8 @@ async fn nobody_hears_anybody_elses_audio_whatever_happens_at_once() {
         |settings| {
             settings.disk_budget = 40_000;
             settings.memory_budget = 2_000;
-            settings.gate = GateLimits { total: 8, per_host: 8, per_app: 4, ..GateLimits::default() };
+            settings.gate =
+                GateLimits { total: 8, per_host: 8, per_app: 4, ..GateLimits::default() };
         },
         guard,
     );

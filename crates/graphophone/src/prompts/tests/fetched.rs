@@ -135,9 +135,8 @@ async fn a_file_cut_where_only_the_connection_ends_it_is_never_played() {
 async fn audio_longer_than_a_prompt_may_be_is_refused_with_the_setting() {
     let host = PromptHost::doing(|| vec![Step::Send(response("200 OK", "", &wav(1)))]).await;
     let guard = || Guard::new(GuardSettings::dev("prompts.allow", vec![]));
-    let limited = |ms| {
-        Fixture::with(|settings| settings.max_duration = Duration::from_millis(ms), guard())
-    };
+    let limited =
+        |ms| Fixture::with(|settings| settings.max_duration = Duration::from_millis(ms), guard());
     fails(&limited(99), &host, 8535, "longer than 99ms, the limit (prompts.max_duration)").await;
     fetch(&limited(100), &host.uri("/a.wav")).await.unwrap();
 }
