@@ -31,11 +31,14 @@ impl fmt::Display for ApiVersion {
 /// |---|---|---|---|
 /// | `loop` and `prompts[].loop` on `/beta` | honoured | honoured | refused |
 /// | `loop` and `prompts[].loop` on `/v1.0` | honoured | refused | refused |
+/// | modality `unknown` on `/beta` | accepted | accepted | refused |
+/// | modality `unknown` on `/v1.0` | accepted | refused | refused |
 /// | undeclared members of closed types and actions | ignored | refused | refused |
 /// | other case of member names and enum values | accepted | refused | refused |
 /// | prompt or mediaConfig without `@odata.type` | inferred | refused | refused |
 /// | answer without `callbackUri` or `acceptedModalities` | accepted | refused | refused |
 /// | create without `requestedModalities` | audio | refused | refused |
+/// | a body without `Content-Type` | taken for JSON | refused | refused |
 /// | `all` of cancelMediaProcessing | honoured | refused | refused |
 ///
 /// Undeclared members of OData open types (`call`, identities, …) are kept in every mode.

@@ -26,9 +26,6 @@ pub enum ApiError {
     /// `tenantId` of a new call is missing or not the token's.
     #[error("Request authorization tenant mismatch.")]
     BotTenantMismatch,
-    /// The answered call belongs to another tenant than the token.
-    #[error("Mismatch between request authorization tenant and call tenant.")]
-    BotCallTenantMismatch,
     /// `source` names another application than the token.
     #[error("Call source identity invalid.")]
     BotSourceMismatch,
@@ -68,12 +65,6 @@ pub enum ApiError {
     /// The call's state does not allow the command.
     #[error("{0}")]
     BotRejected(#[from] Rejection),
-    /// A precondition of the request does not hold.
-    #[error("A precondition of the request does not hold")]
-    BotPrecondition,
-    /// Same `client-request-id`, other request.
-    #[error("The client-request-id was used for a different request")]
-    BotRequestIdReused,
     /// Too many at once. Send `Retry-After`; nothing may have been done.
     #[error("Too many requests")]
     BotTooFast,
@@ -110,7 +101,7 @@ impl ApiError {
             Self::BotTokenInvalid(_) => (401, "InvalidAuthenticationToken"),
             Self::BotTokenDelegated => (403, "Forbidden"),
             Self::BotRoleMissing | Self::BotTargetDenied(_) => (403, "7504"),
-            Self::BotTenantMismatch | Self::BotCallTenantMismatch => (403, "7505"),
+            Self::BotTenantMismatch => (403, "7505"),
             Self::BotSourceMismatch => (403, "7507"),
             Self::BotCallNotFound | Self::BotOperationNotFound => (404, "8522"),
             Self::BotRouteUnknown => (404, "UnknownError"),
@@ -127,8 +118,6 @@ impl ApiError {
             Self::BotRejected(Rejection::Terminated) => (400, "8528"),
             Self::BotRejected(Rejection::WrongState) => (400, "8585"),
             Self::BotRejected(Rejection::QueueFull) => (409, "8519"),
-            Self::BotRequestIdReused => (409, "8519"),
-            Self::BotPrecondition => (412, "8583"),
             Self::BotTooFast => (429, "8516"),
             Self::ServerUnavailable => (503, "ServiceUnavailable"),
             Self::ServerFault => (500, "UnknownError"),
@@ -169,7 +158,6 @@ mod tests {
             (ApiError::BotRoleMissing, 403, "7504"),
             (ApiError::BotTargetDenied("x".into()), 403, "7504"),
             (ApiError::BotTenantMismatch, 403, "7505"),
-            (ApiError::BotCallTenantMismatch, 403, "7505"),
             (ApiError::BotSourceMismatch, 403, "7507"),
             (ApiError::BotCallNotFound, 404, "8522"),
             (ApiError::BotOperationNotFound, 404, "8522"),
@@ -188,8 +176,6 @@ mod tests {
             (Rejection::Terminated.into(), 400, "8528"),
             (Rejection::WrongState.into(), 400, "8585"),
             (Rejection::QueueFull.into(), 409, "8519"),
-            (ApiError::BotPrecondition, 412, "8583"),
-            (ApiError::BotRequestIdReused, 409, "8519"),
             (ApiError::BotTooFast, 429, "8516"),
             (ApiError::ServerUnavailable, 503, "ServiceUnavailable"),
             (ApiError::ServerFault, 500, "UnknownError"),

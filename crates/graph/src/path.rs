@@ -23,8 +23,6 @@ pub struct GraphPath {
 /// The resource or action that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// `$metadata`
-    Metadata,
     /// `…/calls`
     Calls,
     /// `…/calls/logTeleconferenceDeviceQuality`
@@ -109,7 +107,6 @@ pub fn parse(path: &str) -> Option<GraphPath> {
     };
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     let (legacy, route) = match segments.as_slice() {
-        [root] if is(root, "$metadata") => (false, Route::Metadata),
         [root, rest @ ..] if is(root, "communications") => (false, collection(rest)),
         [root, rest @ ..] if is(root, "app") => (true, collection(rest)),
         _ => (false, Route::Unknown),
@@ -243,7 +240,7 @@ mod tests {
         let v1 = ApiVersion::V1;
         assert_eq!(head("/v1.0//communications/calls"), Some((v1, false, Route::Calls)));
         assert_eq!(head("/beta/app/calls/"), Some((ApiVersion::Beta, true, Route::Calls)));
-        assert_eq!(head("/v1.0/$metadata"), Some((v1, false, Route::Metadata)));
+        assert_eq!(head("/v1.0/$metadata"), Some((v1, false, Route::Unknown)));
         assert_eq!(head("/v1.0"), Some((v1, false, Route::Unknown)));
         assert_eq!(head("/"), None);
         assert_eq!(head("/healthz"), None);

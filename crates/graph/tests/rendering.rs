@@ -282,8 +282,8 @@ fn a_wrong_create_names_the_member() {
         (
             "[\"audio\"]",
             "[\"smell\"]",
-            "requestedModalities[0]: one of audio, video, videoBasedScreenSharing, data expected, \
-             not \"smell\"",
+            "requestedModalities[0]: one of audio, video, videoBasedScreenSharing, data, unknown \
+             expected, not \"smell\"",
         ),
         (": 30", ": 116", "ringingTimeoutInSeconds: 1 to 115 seconds expected, not 116"),
         ("graph.call\"", "graph.chat\"", "@odata.type: #microsoft.graph.call expected, not chat"),

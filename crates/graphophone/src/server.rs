@@ -11,6 +11,7 @@ use graphophone_sip::{
     phone::{Phone, PhoneConfig},
 };
 use graphophone_store::{Cutoff, Store};
+use reqwest::dns::Resolve;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -23,7 +24,7 @@ use crate::{
     config::{self, Config, Profile},
     engine::{Calls, CallsParts, DialRules, recover, unix_millis},
     outbox::{DeliverSettings, Deliverer, Outbox, Settings as OutboxSettings, Trust},
-    prompts::{Guard, Prompts},
+    prompts::{Guard, Prompts, SystemResolver},
 };
 
 /// How long a stopping server waits for its calls to end and its notifications to leave.
@@ -129,6 +130,17 @@ impl Server {
     /// # Errors
     /// [`StartError`]; then nothing serves.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with_names(config, Arc::new(SystemResolver)).await
+    }
+
+    /// The same, with another resolver than the system's for the hosts of prompts.
+    ///
+    /// # Errors
+    /// [`StartError`]; then nothing serves.
+    pub async fn start_with_names(
+        config: Config,
+        names: Arc<dyn Resolve>,
+    ) -> Result<Self, StartError> {
         tls::install_crypto_provider();
         let is_dev = config.profile == Profile::Dev;
         let directory = config.store.path.clone();
@@ -157,11 +169,10 @@ impl Server {
         let engine = Engine::start(EngineConfig { threads }).map_err(|error| {
             set_up("media.threads: the playout engine does not start", error.into())
         })?;
-        let prompts =
-            Prompts::new(prompts_settings(&config), Guard::new(api::prompt_guard(&config)))
-                .map_err(|error| {
-                    refused("store.path: the prompt cache cannot be used", error.into())
-                })?;
+        let guard = Guard::with_resolver(api::prompt_guard(&config), names);
+        let prompts = Prompts::new(prompts_settings(&config), guard).map_err(|error| {
+            refused("store.path: the prompt cache cannot be used", error.into())
+        })?;
         let calls = Calls::new(CallsParts {
             store: store.clone(),
             outbox: outbox.clone(),

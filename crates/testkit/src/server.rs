@@ -16,6 +16,7 @@ use graphophone::{
 };
 use graphophone_media::engine::{Engine, EngineConfig};
 use graphophone_sip::phone::{Phone, PhoneConfig};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -64,7 +65,8 @@ impl TestServer {
         lay_keys(directory.path());
         let mut config = dev_config(directory.path());
         change(&mut config);
-        let server = Server::start(config).await.expect("the server starts");
+        let server = Server::start_with_names(config, Arc::new(Names)).await;
+        let server = server.expect("the server starts");
         Self { server, directory }
     }
 
@@ -121,6 +123,24 @@ impl TestServer {
     /// Stops in order.
     pub async fn stop(self) {
         self.server.shut_down().await;
+    }
+}
+
+/// What the name server says to these servers: nothing they look up leaves this machine.
+struct Names;
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let is_here = matches!(name.as_str(), "localhost" | "rebind.test");
+        Box::pin(async move {
+            match is_here {
+                true => {
+                    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+                    Ok(Box::new(std::iter::once(loopback)) as Addrs)
+                }
+                false => Err("tests know no such name".into()),
+            }
+        })
     }
 }
 

@@ -33,12 +33,21 @@ pub struct WirePhone {
 impl WirePhone {
     /// Listens on free ports.
     pub async fn start() -> Self {
+        Self::start_ignoring(&["ACK"]).await
+    }
+
+    /// One that never confirms the end of a call.
+    pub async fn start_deaf_to_bye() -> Self {
+        Self::start_ignoring(&["ACK", "BYE"]).await
+    }
+
+    async fn start_ignoring(methods: &'static [&'static str]) -> Self {
         let sip = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let rtp = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let address = sip.local_addr().expect("it is bound");
         let rtp_port = rtp.local_addr().expect("it is bound").port();
         let heard = Arc::<Mutex<WireHeard>>::default();
-        tokio::spawn(answer(sip, rtp_port));
+        tokio::spawn(answer(sip, rtp_port, methods));
         tokio::spawn(listen(rtp, Arc::clone(&heard)));
         Self { address, heard }
     }
@@ -54,14 +63,14 @@ impl WirePhone {
     }
 }
 
-/// Answers INVITE with A-law only and everything else but ACK with a bare 200.
-async fn answer(sip: UdpSocket, rtp_port: u16) {
+/// Answers INVITE with A-law only and everything else but `ignored` with a bare 200.
+async fn answer(sip: UdpSocket, rtp_port: u16, ignored: &[&str]) {
     let mut buffer = vec![0; 65_536];
     let host = sip.local_addr().expect("it is bound");
     while let Ok((length, from)) = sip.recv_from(&mut buffer).await {
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         let Some((method, _)) = text.split_once(' ') else { continue };
-        if method == "ACK" || method.starts_with("SIP/") {
+        if ignored.contains(&method) || method.starts_with("SIP/") {
             continue;
         }
         let copied = |name: &str| {

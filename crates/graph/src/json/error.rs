@@ -29,7 +29,8 @@ pub enum BodyError {
 }
 
 impl BodyError {
-    pub(crate) fn malformed(message: impl Into<String>) -> Self {
+    /// A body that is not JSON at all, or could not even be read.
+    pub fn malformed(message: impl Into<String>) -> Self {
         Self::BotMalformed { message: message.into() }
     }
 

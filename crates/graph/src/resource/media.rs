@@ -31,6 +31,8 @@ pub enum Modality {
     Video,
     VideoBasedScreenSharing,
     Data,
+    /// Only beta has it.
+    Unknown,
 }
 
 /// Graph `mediaConfig`: who handles the media of a call.
@@ -103,11 +105,12 @@ pub(crate) fn http_uri(member: &Member<'_>) -> Result<String, BodyError> {
 }
 
 impl Modality {
-    const NAMES: [(&'static str, Self); 4] = [
+    const NAMES: [(&'static str, Self); 5] = [
         ("audio", Self::Audio),
         ("video", Self::Video),
         ("videoBasedScreenSharing", Self::VideoBasedScreenSharing),
         ("data", Self::Data),
+        ("unknown", Self::Unknown),
     ];
 
     /// Graph's text.
@@ -117,6 +120,7 @@ impl Modality {
             Self::Video => "video",
             Self::VideoBasedScreenSharing => "videoBasedScreenSharing",
             Self::Data => "data",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -130,9 +134,13 @@ impl Modality {
             member => member?,
         };
         let items = member.items()?;
+        let names = match member.dialect().takes_beta() {
+            true => &Self::NAMES[..],
+            false => &Self::NAMES[..4],
+        };
         let mut modalities = Vec::new();
         for item in items {
-            let modality = item.one_of(&Self::NAMES)?;
+            let modality = item.one_of(names)?;
             if !modalities.contains(&modality) {
                 modalities.push(modality);
             }

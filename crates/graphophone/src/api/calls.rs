@@ -12,7 +12,6 @@ use graphophone_graph::{
         media::MediaState,
     },
 };
-use graphophone_media::codec::Codec;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -33,7 +32,9 @@ pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, A
     if asked.tenant != Some(request.caller.tenant) {
         return Err(ApiError::BotTenantMismatch);
     }
-    if !request.caller.has(Role::Initiate) {
+    if !request.caller.has(Role::Initiate)
+        || !(asked.media.is_service_hosted() || request.caller.has(Role::AccessMedia))
+    {
         return Err(ApiError::BotRoleMissing);
     }
     check_source(&asked, request.caller.app)?;
@@ -51,10 +52,10 @@ pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, A
     };
     let details = CallDetails::outgoing(ids, request.version(), asked);
     let is_service_hosted = details.is_service_hosted();
-    prefetch(request, &details);
     let calls = request.state.calls();
     let hold = calls.outbox().hold(ids.id);
     let view = calls.create(details, &target, is_service_hosted).await?;
+    prefetch(request, &view.details);
     let rendered = as_graph(&view).render(&request.service());
     let location = request.service().call_url(ids.id);
     Ok(Reply::json(StatusCode::CREATED, rendered).at(location).holding(hold))
@@ -86,7 +87,7 @@ pub(super) async fn delete(request: &Request<'_>, id: CallId) -> Result<Reply, A
         Ok(_) | Err(CommandError::Rejected(_)) => {
             Ok(Reply::empty(StatusCode::NO_CONTENT).holding(hold))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(after_effects(error)),
     }
 }
 
@@ -105,7 +106,7 @@ pub(super) fn check_callback(request: &Request<'_>, uri: &str) -> Result<(), Api
         .map_err(|refusal| ApiError::BotArgument(format!("callbackUri: {refusal}")))
 }
 
-/// Warms the cache; a prompt that cannot be had is not the call's fault.
+/// Warms the cache for an accepted call; a prompt that cannot be had is not the call's fault.
 pub(super) fn prefetch(request: &Request<'_>, details: &CallDetails) {
     let Some(media) = &details.media else { return };
     let allowed: Vec<MediaPrompt> = media
@@ -118,9 +119,8 @@ pub(super) fn prefetch(request: &Request<'_>, details: &CallDetails) {
             repeat: 1,
         })
         .collect();
-    // Which codec the far end takes is not known before it answers; most take this one.
     let owner = (details.tenant, details.app);
-    request.state.calls().prompts().prefetch(owner, &allowed, &[Codec::Pcmu]);
+    request.state.calls().prompts().prefetch(owner, &allowed);
 }
 
 fn as_graph(view: &View) -> CallView<'_> {
@@ -157,6 +157,15 @@ fn target(asked: &CreateCall) -> Result<Target, ApiError> {
         })
 }
 
+/// The error of a command that has silenced or released the far end before it was stored. The task
+/// will see to the rest; a 503 would say that nothing was done (spec/clients.md §7).
+pub(super) fn after_effects(error: CommandError) -> ApiError {
+    match error {
+        CommandError::NotStored => ApiError::ServerFault,
+        CommandError::Rejected(_) | CommandError::NotFound => error.into(),
+    }
+}
+
 impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> Self {
         match error {
@@ -179,5 +188,23 @@ impl From<CreateError> for ApiError {
             CreateError::TooManyCalls => Self::BotTooFast,
             CreateError::Command(error) => error.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use graphophone_call::Rejection;
+
+    use super::*;
+
+    #[test]
+    fn only_a_command_that_did_nothing_may_be_sent_again() {
+        let status = |error: ApiError| (error.status(), error.code());
+        let untouched = ApiError::from(CommandError::NotStored);
+        assert_eq!(status(untouched), (503, "ServiceUnavailable"));
+        assert_eq!(status(after_effects(CommandError::NotStored)), (500, "UnknownError"));
+        assert_eq!(status(after_effects(CommandError::NotFound)), (404, "8522"));
+        let late = CommandError::Rejected(Rejection::Terminated);
+        assert_eq!(status(after_effects(late)), (400, "8528"));
     }
 }

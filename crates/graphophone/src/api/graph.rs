@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderName, Method, Response, header},
+    http::{HeaderName, Method, Response, StatusCode, header, request::Parts},
 };
 use graphophone_graph::{
     error::ApiError,
@@ -16,7 +16,7 @@ use tracing::{debug, error, trace};
 use super::{
     AppState, actions, calls, operations,
     reply::{Refusal, Reply, insert},
-    request::{Ids, Request},
+    request::{Ids, Request, root},
 };
 use crate::auth::{AuthError, unix_now};
 
@@ -29,7 +29,8 @@ pub(super) async fn serve(
     let ids = Ids::new(request.headers());
     let (parts, body) = request.into_parts();
     let path = path::parse(parts.uri.path());
-    let successor = path.filter(|path| path.legacy).map(|_| successor(parts.uri.path()));
+    let successor =
+        path.filter(|path| path.legacy).map(|_| root(&state, &parts) + &successor(&parts));
     let served = match path {
         Some(path) => {
             let authorization = parts.headers.get(header::AUTHORIZATION);
@@ -58,6 +59,10 @@ pub(super) async fn serve(
             refusal.render(&ids)
         }
     };
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = path.map_or("", |path| allowed(path.route));
+        insert(&mut response, header::ALLOW, allowed);
+    }
     if let Some(successor) = successor {
         // RFC 9745; Microsoft deprecated /app on 2020-01-01.
         insert(&mut response, HeaderName::from_static("deprecation"), "@1577836800");
@@ -110,7 +115,7 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             Err(ApiError::BotWantsUnsupported("This part of a call is not supported yet".into()))
         }
         (_, Route::Unknown) => Err(ApiError::BotRouteUnknown),
-        (_, Route::Metadata | Route::LogTeleconferenceDeviceQuality) => {
+        (_, Route::LogTeleconferenceDeviceQuality) => {
             Err(ApiError::BotWantsUnsupported("This resource is not supported yet".into()))
         }
         (
@@ -124,6 +129,25 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
     }
 }
 
+/// The methods of a resource, for `Allow` (RFC 9110 §15.5.6); none of what is not supported yet.
+fn allowed(route: Route) -> &'static str {
+    match route {
+        Route::Calls => "GET, POST",
+        Route::Call(_) => "GET, DELETE",
+        Route::Operations(_) | Route::Operation(..) => "GET",
+        Route::Action(
+            _,
+            Action::Answer | Action::KeepAlive | Action::PlayPrompt | Action::CancelMediaProcessing,
+        ) => "POST",
+        Route::Action(..)
+        | Route::LogTeleconferenceDeviceQuality
+        | Route::Unsupported(_)
+        | Route::NoSuchCall
+        | Route::NoSuchOperation(_)
+        | Route::Unknown => "",
+    }
+}
+
 fn refused(error: AuthError) -> ApiError {
     match error.status() {
         403 => ApiError::BotTokenDelegated,
@@ -132,8 +156,8 @@ fn refused(error: AuthError) -> ApiError {
 }
 
 /// The same path below `/communications`.
-fn successor(path: &str) -> String {
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
+fn successor(parts: &Parts) -> String {
+    let mut segments = parts.uri.path().split('/').filter(|segment| !segment.is_empty());
     let version = segments.next().unwrap_or_default();
     let rest: Vec<&str> = segments.skip(1).collect();
     format!("/{version}/communications/{}", rest.join("/"))

@@ -40,7 +40,7 @@ pub(crate) async fn take(state: &AppState, call: IncomingCall) {
             scenario: None,
         },
         calling_webhook: webhook,
-        caller: caller(&call.from),
+        caller: if bot.sees_callers { caller(&call.from) } else { nobody() },
         bot_name: None,
         called_number: is_number(&call.to_user).then(|| call.to_user.clone()),
     });
@@ -65,6 +65,11 @@ fn caller(party: &Party) -> IdentitySet {
             IdentitySet::of(IdentityKind::Phone, identity)
         }
     }
+}
+
+/// A caller that the bot may not know (spec/notifications.md §5): another one at every call.
+fn nobody() -> IdentitySet {
+    IdentitySet::of(IdentityKind::Encrypted, Identity::new(Uuid::new_v4().to_string()))
 }
 
 fn is_number(user: &str) -> bool {

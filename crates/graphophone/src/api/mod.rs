@@ -17,6 +17,7 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
+    http::{HeaderValue, header},
     routing::{get, post},
 };
 use tower::ServiceBuilder;
@@ -27,6 +28,18 @@ use crate::auth;
 pub use state::AppState;
 pub(crate) use state::{callback_guard, prompt_guard};
 
+/// Gives gzip the one name that the layer below knows it by (RFC 9110 §8.4.1.3: in any case, and
+/// `x-gzip` is the same).
+fn name_encoding(mut request: Request) -> Request {
+    if let Some(encoding) = request.headers_mut().get_mut(header::CONTENT_ENCODING) {
+        let is = |name: &str| encoding.as_bytes().eq_ignore_ascii_case(name.as_bytes());
+        if is("gzip") || is("x-gzip") {
+            *encoding = HeaderValue::from_static("gzip");
+        }
+    }
+    request
+}
+
 /// Everything this server answers.
 pub fn router(state: AppState) -> Router {
     let graph = Router::new()
@@ -35,6 +48,7 @@ pub fn router(state: AppState) -> Router {
         // Kiota's Go client sends every body gzipped.
         .layer(
             ServiceBuilder::new()
+                .map_request(name_encoding)
                 .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
                 .map_request(|request: Request<_>| request.map(Body::new)),
         );

@@ -9,7 +9,7 @@ use graphophone_call::{AppId, TenantId};
 use graphophone_graph::{
     compat::{ApiVersion, Compat},
     error::ApiError,
-    json::MAX_BODY,
+    json::{BodyError, MAX_BODY},
     odata::Service,
     path::GraphPath,
 };
@@ -85,45 +85,51 @@ impl<'a> Request<'a> {
 
     /// The body, which must be JSON in UTF-8 and of at most 1 MiB.
     pub(super) async fn json(&self, body: Body) -> Result<Bytes, ApiError> {
-        check_content_type(&self.parts.headers)?;
+        let is_typed = check_content_type(&self.parts.headers)?;
         let declared = self.parts.headers.get(header::CONTENT_LENGTH);
         let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if declared.is_some_and(|length| length > MAX_BODY) {
             return Err(ApiError::BotBodyTooLarge);
         }
         match Limited::new(body, MAX_BODY).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
+            Ok(collected) => match (collected.to_bytes(), self.compat()) {
+                // Hand-written bots leave the type out. Without a body there is nothing to name.
+                (bytes, _) if is_typed || bytes.is_empty() => Ok(bytes),
+                (bytes, Compat::Open) => Ok(bytes),
+                (_, Compat::StrictV1 | Compat::StrictBeta) => Err(ApiError::BotMediaType),
+            },
             Err(error) if error.is::<LengthLimitError>() => Err(ApiError::BotBodyTooLarge),
-            Err(_) => Err(ApiError::BotArgument(
-                "The body could not be read: it was cut short or is not what Content-Encoding says"
-                    .to_owned(),
-            )),
+            Err(_) => Err(BodyError::malformed(
+                "The body could not be read: it was cut short or is not what Content-Encoding says",
+            )
+            .into()),
         }
     }
 }
 
-/// No Content-Type at all is taken for JSON: hand-written bots leave it out.
-fn check_content_type(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Refuses what is not JSON in UTF-8, and says whether the type stands there at all.
+fn check_content_type(headers: &HeaderMap) -> Result<bool, ApiError> {
     let encoding = headers.get(header::CONTENT_ENCODING);
     // What could be decoded has lost this header on its way here.
     if encoding.is_some_and(|value| value.as_bytes() != b"identity") {
         return Err(ApiError::BotContentEncoding);
     }
-    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(false) };
     let value = value.to_str().map_err(|_| ApiError::BotMediaType)?;
     let mut parts = value.split(';').map(str::trim);
     let is_json = parts.next().is_some_and(|media| media.eq_ignore_ascii_case("application/json"));
     let is_utf8 = parts.all(|parameter| match parameter.split_once('=') {
         Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
-            charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            let charset = charset.trim().trim_matches('"');
+            ["utf-8", "utf8"].iter().any(|name| charset.eq_ignore_ascii_case(name))
         }
         Some(_) | None => true,
     });
-    if is_json && is_utf8 { Ok(()) } else { Err(ApiError::BotMediaType) }
+    if is_json && is_utf8 { Ok(true) } else { Err(ApiError::BotMediaType) }
 }
 
 /// Where the client reached us: `server.public_url`, or what it says itself.
-fn root(state: &AppState, parts: &Parts) -> String {
+pub(super) fn root(state: &AppState, parts: &Parts) -> String {
     if let Some(url) = state.public_url() {
         return url.to_owned();
     }

@@ -15,7 +15,7 @@ use graphophone_sip::phone::Phone;
 use graphophone_store::Store;
 
 use crate::{
-    auth::{AdminToken, Authority},
+    auth::{AdminToken, Authority, RoleSet},
     config::{CompatMode, Config, Pattern, Profile, SipListen},
     engine::Calls,
     prompts::{AllowRule, Guard, GuardSettings},
@@ -48,6 +48,8 @@ struct Inner {
 pub(crate) struct Bot {
     pub(crate) tenant: TenantId,
     pub(crate) calling_webhook: Option<String>,
+    /// Whether it has a role of the calling API: without one it is not told who calls.
+    pub(crate) sees_callers: bool,
 }
 
 impl AppState {
@@ -61,7 +63,10 @@ impl AppState {
     ) -> Self {
         let bot = |app: &crate::config::App| {
             let calling_webhook = app.calling_webhook.as_ref().map(|url| url.as_str().to_owned());
-            (AppId::new(app.id), Bot { tenant: TenantId::new(app.tenant), calling_webhook })
+            let roles: RoleSet = app.roles.iter().map(String::as_str).collect();
+            let tenant = TenantId::new(app.tenant);
+            let bot = Bot { tenant, calling_webhook, sees_callers: !roles.is_empty() };
+            (AppId::new(app.id), bot)
         };
         Self {
             inner: Arc::new(Inner {

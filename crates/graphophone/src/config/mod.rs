@@ -140,6 +140,7 @@ sections! {
         timeout: Interval,
         disk_budget: Bytes,
         memory_budget: Bytes,
+        max_duration: Interval,
         start_grace: Interval,
     }
     /// `[callbacks]`

@@ -408,9 +408,14 @@ impl CallTask {
             }
             let sender = self.prepared_sender.clone();
             tokio::spawn(async move {
-                let outcome = preparing.await;
-                // The call may be over by now.
-                let _ = sender.send((operation, index, outcome)).await;
+                tokio::select! {
+                    outcome = preparing => {
+                        // The call may be over by now.
+                        let _ = sender.send((operation, index, outcome)).await;
+                    }
+                    // It is: what only it waited for is not worth fetching.
+                    () = sender.closed() => {}
+                }
             });
         }
     }

@@ -46,6 +46,7 @@ pub(super) struct Shared {
 
 #[derive(Clone)]
 struct Entry {
+    made: Instant,
     requests: mpsc::Sender<Request>,
     view: watch::Receiver<View>,
 }
@@ -158,7 +159,7 @@ impl Calls {
             if calls.len() >= self.shared.max_calls {
                 return Err(CreateError::TooManyCalls);
             }
-            calls.insert(id, Entry { requests, view: view.clone() });
+            calls.insert(id, Entry { made: Instant::now(), requests, view: view.clone() });
         }
         let (born, durable) = oneshot::channel();
         self.shared.tasks.spawn(task.run(line, born));
@@ -176,14 +177,17 @@ impl Calls {
         self.shared.find(owner, id).map(|(_, view)| view).filter(is_live)
     }
 
-    /// All live calls of an application, in no order.
+    /// All live calls of an application, oldest first.
     pub fn list(&self, owner: (TenantId, AppId)) -> Vec<View> {
-        let calls = self.shared.lock();
-        calls
+        let mut calls: Vec<(Instant, View)> = self
+            .shared
+            .lock()
             .values()
-            .map(|entry| entry.view.borrow().clone())
-            .filter(|view| is_owned(view, owner) && is_live(view))
-            .collect()
+            .map(|entry| (entry.made, entry.view.borrow().clone()))
+            .filter(|(_, view)| is_owned(view, owner) && is_live(view))
+            .collect();
+        calls.sort_by_key(|(made, _)| *made);
+        calls.into_iter().map(|(_, view)| view).collect()
     }
 
     /// Number of live calls.

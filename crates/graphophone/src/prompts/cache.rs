@@ -1,4 +1,4 @@
-//! The cache: one download per file, one decoding and encoding per codec, shared by all calls.
+//! The cache: one download and one decoding per file, shared by all calls.
 
 use std::{
     fs, io,
@@ -9,17 +9,15 @@ use std::{
 };
 
 use graphophone_call::MediaPrompt;
-use graphophone_media::{
-    codec::Codec,
-    prompt::{EncodedPrompt, Prompt, Sha256},
-    wav::WavError,
-};
+use graphophone_media::{codec::Codec, prompt::Sha256};
 use sha2::Digest;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::Instrument;
 
 use super::{
-    Owner, PrepareError, Prepared, Settings, directory,
+    Owner, PrepareError, Prepared, Settings,
+    audio::{self, Audio},
+    directory,
     fetch::{Body, Fetched, Fetcher},
     flight::Flights,
     freshness::{CachePolicy, Validators},
@@ -61,7 +59,7 @@ struct Shelves {
     settings: Settings,
     stock: Mutex<Stock>,
     downloads: Flights<Key, Result<Arc<Source>, PrepareError>>,
-    encodings: Flights<(u64, Codec), Result<Arc<EncodedPrompt>, PrepareError>>,
+    encodings: Flights<u64, Result<Arc<Audio>, PrepareError>>,
     /// Decoding and encoding: as many at once as there are processors.
     processors: Arc<Semaphore>,
     next_source: AtomicU64,
@@ -72,7 +70,7 @@ struct Shelves {
 #[derive(Debug)]
 struct Stock {
     files: Lru<Key, File>,
-    audio: Lru<(Content, Codec), Arc<EncodedPrompt>>,
+    audio: Lru<Content, Arc<Audio>>,
 }
 
 /// A file in the cache.
@@ -136,21 +134,19 @@ impl Prompts {
     ) -> Result<Prepared, PrepareError> {
         let key = Key::of(owner, prompt);
         let source = self.0.source(owner, key, prompt).await?;
-        Ok(self.0.encode(key, source, codec).await?.into())
+        let audio = self.0.encode(key, source).await?;
+        Ok(Arc::clone(audio.encoded(codec)).into())
     }
 
     /// Warms the cache (`preFetchMedia`) in the background; failures are logged and forgotten.
-    pub fn prefetch(&self, owner: Owner, prompts: &[MediaPrompt], codecs: &[Codec]) {
+    pub fn prefetch(&self, owner: Owner, prompts: &[MediaPrompt]) {
         for prompt in prompts {
-            let (shelves, prompt, codecs) = (Arc::clone(&self.0), prompt.clone(), codecs.to_vec());
+            let (shelves, prompt) = (Arc::clone(&self.0), prompt.clone());
             let warm = async move {
                 let key = Key::of(owner, &prompt);
                 let warmed = async {
                     let source = shelves.source(owner, key, &prompt).await?;
-                    for codec in codecs {
-                        shelves.encode(key, Arc::clone(&source), codec).await?;
-                    }
-                    Ok::<(), PrepareError>(())
+                    shelves.encode(key, source).await
                 };
                 if let Err(error) = warmed.await {
                     tracing::debug!(error = &error as &dyn std::error::Error, "prefetch failed");
@@ -277,19 +273,18 @@ impl Shelves {
         discard(gone).await;
     }
 
-    /// The audio of a file in a codec; one decoding for all who ask meanwhile.
+    /// The audio of a file; one decoding for all who ask meanwhile.
     async fn encode(
         self: &Arc<Self>,
         key: Key,
         source: Arc<Source>,
-        codec: Codec,
-    ) -> Result<Arc<EncodedPrompt>, PrepareError> {
-        if let Some(encoded) = self.stock().encoded(&source, codec) {
-            return Ok(encoded);
+    ) -> Result<Arc<Audio>, PrepareError> {
+        if let Some(audio) = self.stock().audio_of(&source) {
+            return Ok(audio);
         }
-        let landing = self.encodings.join((source.number, codec), || {
+        let landing = self.encodings.join(source.number, || {
             let (shelves, source) = (Arc::clone(self), Arc::clone(&source));
-            async move { shelves.transcode(key, source, codec).await }
+            async move { shelves.transcode(key, source).await }
         });
         landing.await.unwrap_or_else(|_| Err(panicked(source.uri.clone())))
     }
@@ -298,13 +293,12 @@ impl Shelves {
         self: Arc<Self>,
         key: Key,
         source: Arc<Source>,
-        codec: Codec,
-    ) -> Result<Arc<EncodedPrompt>, PrepareError> {
+    ) -> Result<Arc<Audio>, PrepareError> {
         let permit = Arc::clone(&self.processors).acquire_owned().await;
         let (shelves, file) = (Arc::clone(&self), Arc::clone(&source));
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            shelves.make(&file, codec)
+            shelves.make(&file)
         });
         let outcome = work.await.unwrap_or_else(|_| Err(panicked(source.uri.clone())));
         if outcome.is_err() {
@@ -321,35 +315,20 @@ impl Shelves {
     }
 
     /// Reads, decodes and encodes; blocking.
-    fn make(&self, source: &Source, codec: Codec) -> Result<Arc<EncodedPrompt>, PrepareError> {
-        let uri = || source.uri.clone();
-        let broken = |error| PrepareError::Internal { uri: uri(), source: Some(Arc::new(error)) };
-        let file = fs::File::open(&source.body.file).map_err(broken)?;
-        let prompt = match Prompt::decode(file, self.settings.accept) {
-            Ok(prompt) => prompt,
-            Err(WavError::Read(error)) => return Err(broken(error)),
-            Err(fault) => {
-                return Err(PrepareError::Format {
-                    uri: uri(),
-                    content_type: source.body.content_type.clone(),
-                    source: Arc::new(fault),
-                });
-            }
-        };
+    fn make(&self, source: &Source) -> Result<Arc<Audio>, PrepareError> {
+        let prompt = audio::decode(&source.body, &source.uri, &self.settings)?;
         let content = Content { sha256: prompt.sha256, rate: prompt.rate };
         let content = *source.content.get_or_init(|| content);
         // Another file may hold the same audio.
-        if let Some(encoded) = self.stock().audio.get(&(content, codec)) {
-            return Ok(Arc::clone(encoded));
+        if let Some(audio) = self.stock().audio.get(&content) {
+            return Ok(Arc::clone(audio));
         }
-        let encoded = Arc::new(prompt.encode(codec));
-        let weight = (encoded.bytes.len() as u64).max(LEAST_AUDIO_WEIGHT);
-        let gone =
-            self.stock().audio.insert((content, codec), Arc::clone(&encoded), weight, |encoded| {
-                Arc::strong_count(encoded) > 1 || Arc::strong_count(&encoded.bytes) > 1
-            });
+        let audio = Arc::new(Audio::of(prompt));
+        let weight = audio.weight().max(LEAST_AUDIO_WEIGHT);
+        let in_use = |audio: &Arc<Audio>| Arc::strong_count(audio) > 1 || audio.in_use();
+        let gone = self.stock().audio.insert(content, Arc::clone(&audio), weight, in_use);
         drop(gone);
-        Ok(encoded)
+        Ok(audio)
     }
 
     fn stock(&self) -> MutexGuard<'_, Stock> {
@@ -358,9 +337,9 @@ impl Shelves {
 }
 
 impl Stock {
-    fn encoded(&mut self, source: &Source, codec: Codec) -> Option<Arc<EncodedPrompt>> {
+    fn audio_of(&mut self, source: &Source) -> Option<Arc<Audio>> {
         let content = source.content.get()?;
-        self.audio.get(&(*content, codec)).map(|encoded| Arc::clone(encoded))
+        self.audio.get(content).map(|audio| Arc::clone(audio))
     }
 }
 

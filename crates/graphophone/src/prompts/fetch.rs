@@ -14,7 +14,8 @@ use hyper::{
     body::Incoming,
     header::{
         ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
-        HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, USER_AGENT,
+        HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LOCATION, TRANSFER_ENCODING,
+        USER_AGENT,
     },
 };
 use hyper_util::{
@@ -88,6 +89,8 @@ pub(crate) struct Body {
     /// SHA-256 of the file as received.
     pub(crate) digest: [u8; 32],
     pub(crate) content_type: Option<String>,
+    /// Whether HTTP said how long it is. A body that ends with its connection may have been cut.
+    pub(crate) framed: bool,
 }
 
 pub(crate) enum Fetched {
@@ -252,6 +255,7 @@ impl Fetcher {
         let policy = CachePolicy::of(headers);
         let content_type = content_type(headers);
         let expected = announced(headers);
+        let framed = expected.is_some() || is_chunked(headers);
         let limit = self.limits.max_bytes;
         if expected.is_some_and(|length| length > limit) {
             return Err(FetchError::PeerTooLarge { limit, announced: expected });
@@ -289,8 +293,8 @@ impl Fetcher {
             }
         }
         file.flush().await.map_err(spool_failed)?;
-        let body =
-            Body { file: path, length: *received, digest: digest.finalize().into(), content_type };
+        let digest = digest.finalize().into();
+        let body = Body { file: path, length: *received, digest, content_type, framed };
         Ok(Fetched::Body(body, policy))
     }
 }
@@ -354,6 +358,13 @@ fn content_type(headers: &HeaderMap) -> Option<String> {
 
 fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// By RFC 9112 §6.3 a response of another last coding ends with its connection.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let last = headers.get_all(TRANSFER_ENCODING).iter().next_back();
+    let last = last.and_then(|field| field.to_str().ok()?.rsplit(',').next());
+    last.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
 }
 
 /// A field's value fit for a message.

@@ -1,8 +1,11 @@
 //! What a response says about keeping it (RFC 9111): how long it is fresh and how to ask again.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use hyper::header::{AGE, CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED};
+use hyper::header::{
+    AGE, CACHE_CONTROL, DATE, ETAG, EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED,
+    PRAGMA,
+};
 
 /// Longest validator kept, in bytes; a longer one is treated as absent.
 const MAX_VALIDATOR: usize = 512;
@@ -15,7 +18,7 @@ pub(crate) struct Validators {
 }
 
 /// How a response may be reused. We are a private cache: one per application, so `private` allows
-/// and `s-maxage` says nothing. `Expires` is not read: without Cache-Control the default applies.
+/// and `s-maxage` says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CachePolicy {
     /// `no-store`: do not keep it at all.
@@ -55,6 +58,10 @@ impl CachePolicy {
                 _ => {}
             }
         }
+        if !headers.contains_key(CACHE_CONTROL) && is_uncached_by_pragma(headers) {
+            policy.fresh_for = Some(Duration::ZERO);
+        }
+        policy.fresh_for = policy.fresh_for.or_else(|| until_expiry(headers));
         let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok());
         policy.fresh_for = policy
             .fresh_for
@@ -78,6 +85,22 @@ impl CachePolicy {
     }
 }
 
+/// HTTP/1.0's `no-cache` (RFC 9111 §5.4).
+fn is_uncached_by_pragma(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(PRAGMA).iter().filter_map(|value| value.to_str().ok());
+    fields
+        .flat_map(|field| field.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case("no-cache"))
+}
+
+/// `Expires` by the server's own clock (RFC 9111 §4.2.1); `0` and other nonsense is the past.
+fn until_expiry(headers: &HeaderMap) -> Option<Duration> {
+    let read = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
+    let expires = read(headers.get(EXPIRES)?);
+    let date = headers.get(DATE).and_then(read).unwrap_or_else(SystemTime::now);
+    Some(expires.and_then(|expires| expires.duration_since(date).ok()).unwrap_or_default())
+}
+
 fn validator(headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
     headers.get(name).filter(|value| (1..=MAX_VALIDATOR).contains(&value.len())).cloned()
 }
@@ -88,6 +111,8 @@ mod tests {
 
     #[test]
     fn cache_control_decides_how_long_a_response_is_fresh() {
+        const MINUTE: &str = "Wed, 21 Oct 2015 07:29:00 GMT";
+        const DATED: (&str, &str) = ("date", "Wed, 21 Oct 2015 07:28:00 GMT");
         type Row = (&'static [(&'static str, &'static str)], bool, Option<u64>);
         let table: &[Row] = &[
             (&[], false, None),
@@ -102,6 +127,16 @@ mod tests {
             (&[("cache-control", "max-age=-1")], false, Some(0)),
             (&[("cache-control", "NO-STORE")], true, None),
             (&[("cache-control", "s-maxage=60")], false, None),
+            (&[("pragma", "No-Cache")], false, Some(0)),
+            (&[("pragma", "no-cache"), ("cache-control", "max-age=60")], false, Some(60)),
+            (&[("expires", MINUTE), DATED], false, Some(60)),
+            (&[("expires", MINUTE), DATED, ("age", "50")], false, Some(10)),
+            (&[("expires", MINUTE), DATED, ("cache-control", "max-age=5")], false, Some(5)),
+            (&[("expires", MINUTE), DATED, ("cache-control", "public")], false, Some(60)),
+            (&[("expires", MINUTE), DATED, ("cache-control", "no-cache")], false, Some(0)),
+            // Long ago by our own clock.
+            (&[("expires", MINUTE)], false, Some(0)),
+            (&[("expires", "0")], false, Some(0)),
         ];
         for (fields, no_store, fresh_for) in table {
             let mut headers = HeaderMap::new();

@@ -21,11 +21,13 @@ pub struct GateLimits {
     pub per_app: usize,
     /// Waiting fetches; one more is refused. Default 1024.
     pub waiting: usize,
+    /// Waiting fetches per application, so that none fills the queue alone. Default 256.
+    pub waiting_per_app: usize,
 }
 
 impl Default for GateLimits {
     fn default() -> Self {
-        Self { total: 64, per_host: 8, per_app: 32, waiting: 1_024 }
+        Self { total: 64, per_host: 8, per_app: 32, waiting: 1_024, waiting_per_app: 256 }
     }
 }
 
@@ -44,7 +46,7 @@ pub(crate) struct Pass {
     claim: Claim,
 }
 
-/// The queue is full.
+/// The queue is full, or the application's share of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -76,7 +78,8 @@ impl Gate {
                 return Ok(self.pass(&mut state, claim));
             }
             state.waiting.retain(|(_, turn)| !turn.is_closed());
-            if state.waiting.len() >= self.limits.waiting {
+            let theirs = state.waiting.iter().filter(|(other, _)| other.app == claim.app).count();
+            if state.waiting.len() >= self.limits.waiting || theirs >= self.limits.waiting_per_app {
                 return Err(Full);
             }
             let (sender, turn) = oneshot::channel();
@@ -206,8 +209,20 @@ mod tests {
         assert_eq!((state.running, state.per_app.len(), state.per_host.len()), (0, 0, 0));
     }
 
+    #[test]
+    fn one_application_cannot_fill_the_queue() {
+        let limits =
+            GateLimits { total: 1, per_host: 1, per_app: 1, waiting: 10, waiting_per_app: 2 };
+        let gate = Gate::new(limits);
+        let _held = go(&gate, 1, "a").unwrap();
+        let mut greedy = [wait(&gate, 1, "a"), wait(&gate, 1, "b")];
+        assert!(greedy.iter_mut().all(|wait| wait.now_or_never().is_none()));
+        assert!(matches!(wait(&gate, 1, "c").now_or_never(), Some(Err(Full))));
+        assert!(wait(&gate, 2, "a").now_or_never().is_none(), "another one's may wait");
+    }
+
     fn gate(total: usize, per_host: usize, per_app: usize, waiting: usize) -> Arc<Gate> {
-        Gate::new(GateLimits { total, per_host, per_app, waiting })
+        Gate::new(GateLimits { total, per_host, per_app, waiting, waiting_per_app: waiting })
     }
 
     fn go(gate: &Arc<Gate>, app: u128, host: &str) -> Option<Pass> {

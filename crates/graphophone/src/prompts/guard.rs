@@ -331,7 +331,7 @@ fn reaches(own: SocketAddr, address: IpAddr, port: u16) -> bool {
 }
 
 /// getaddrinfo on a blocking thread.
-struct SystemResolver;
+pub(crate) struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {

@@ -2,7 +2,8 @@
 //!
 //! A prompt's way: [`Prompts::prepare`] looks on the shelf (`cache`), joins or starts a download
 //! (`flight`), waits for a slot (`gate`), GETs into a spool file (`fetch`) over a connection that
-//! the [`Guard`] allowed (`connect`), and turns the file into packets' bytes on a blocking thread.
+//! the [`Guard`] allowed (`connect`), and turns the file into packets' bytes (`audio`) on a blocking
+//! thread.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -12,6 +13,7 @@ use rustls::pki_types::CertificateDer;
 
 mod address;
 mod allow;
+mod audio;
 mod cache;
 mod connect;
 mod directory;
@@ -32,6 +34,7 @@ pub use cache::Prompts;
 pub use fetch::FetchLimits;
 pub use fetch_error::FetchError;
 pub use gate::GateLimits;
+pub(crate) use guard::SystemResolver;
 pub use guard::{Guard, GuardSettings, MAX_URI, Refusal, UriFault};
 pub use outcome::{PrepareError, Prepared, to_result};
 
@@ -52,8 +55,11 @@ pub struct Settings {
     /// Bytes of kept files. Default 1 GiB. Files in use may exceed it, and so do running downloads
     /// (at most [`GateLimits::total`] × [`FetchLimits::max_bytes`]).
     pub disk_budget: u64,
-    /// Bytes of encoded audio. Default 256 MiB, about nine hours. Audio in use may exceed it.
+    /// Bytes of encoded audio, which is kept in every codec. Default 256 MiB, more than four hours.
+    /// Audio in use may exceed it.
     pub memory_budget: u64,
+    /// Longest prompt. Default 1 h: decoding one takes up to ~250 MiB while it is under way.
+    pub max_duration: Duration,
     /// Freshness of a prompt with a resourceId whose server does not say. Default 5 min.
     pub default_freshness: Duration,
     /// Longest freshness a server may ask for. Default 24 h.
@@ -72,6 +78,7 @@ impl Settings {
             gate: GateLimits::default(),
             disk_budget: 1024 * 1024 * 1024,
             memory_budget: 256 * 1024 * 1024,
+            max_duration: Duration::from_secs(60 * 60),
             default_freshness: Duration::from_secs(5 * 60),
             max_freshness: Duration::from_secs(24 * 60 * 60),
             extra_roots: Vec::new(),

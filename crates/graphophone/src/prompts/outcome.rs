@@ -56,6 +56,14 @@ pub enum PrepareError {
         #[source]
         source: Arc<WavError>,
     },
+    /// The audio goes on for longer than a prompt may.
+    #[error("the prompt {uri} is longer than {limit:?}")]
+    TooLong {
+        /// As the bot wrote it, without query.
+        uri: String,
+        /// [`super::Settings::max_duration`].
+        limit: Duration,
+    },
     /// Our own fault: the cache directory or a crashed task.
     #[error("the prompt {uri} could not be processed by the server")]
     Internal {
@@ -79,6 +87,9 @@ pub fn to_result(error: &PrepareError) -> ResultInfo {
         }
         PrepareError::Busy { uri } => ResultInfo::download_failed(&format!(
             "{uri}: too many downloads are under way, try again later."
+        )),
+        PrepareError::TooLong { uri, limit } => ResultInfo::format_invalid(&format!(
+            "{uri}: the audio is longer than {limit:?}, the limit (prompts.max_duration)."
         )),
         PrepareError::Format { uri, content_type, source } => {
             let sent = content_type.as_deref().map_or_else(String::new, |content_type| {
@@ -197,6 +208,11 @@ mod tests {
                 },
                 (400, 8535),
                 "its data chunk is empty (sent as Content-Type text/html).",
+            ),
+            (
+                PrepareError::TooLong { uri: URI.into(), limit: Duration::from_secs(3_600) },
+                (400, 8535),
+                "the audio is longer than 3600s, the limit (prompts.max_duration).",
             ),
             (PrepareError::Internal { uri: URI.into(), source: None }, (500, 8511), "server error"),
             (

@@ -40,6 +40,7 @@ pub(super) fn prompts_settings(config: &Config) -> PromptsSettings {
         },
         disk_budget: config.prompts.disk_budget.0,
         memory_budget: config.prompts.memory_budget.0,
+        max_duration: config.prompts.max_duration.0,
         accept: match config.compat.mode {
             CompatMode::Open => Accept::Any,
             CompatMode::StrictBeta | CompatMode::StrictV1 => Accept::GraphOnly,

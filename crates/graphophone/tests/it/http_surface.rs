@@ -1,5 +1,4 @@
-//! Paths, verbs, headers, bodies and refusals of the Graph API, as clients see them
-//! (spec/api.md §0 and §1).
+//! Paths, verbs, headers and bodies of the Graph API, as clients see them (spec/api.md §0).
 
 use std::{io::Write, time::Duration};
 
@@ -8,13 +7,13 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Version, header},
 };
 use futures::stream;
-use graphophone_sip::phone::AnswerPolicy;
-use graphophone_testkit::{Answer, Bot, TestServer, audio, is_terminated, patience};
+use graphophone_testkit::{Answer, Bot, TestServer, audio};
 use serde_json::{Value, json};
 
 use crate::line::Line;
 
-const UNKNOWN: &str = "2e1a0b00-2db4-4022-9570-243709c565ab";
+/// An id that no call has.
+pub(crate) const UNKNOWN: &str = "2e1a0b00-2db4-4022-9570-243709c565ab";
 
 /// Sends a request that [`Bot::send`] would not: with its own headers or body.
 async fn ask(
@@ -35,7 +34,7 @@ async fn ask(
 
 /// An error envelope with this status and code, whatever else stands in it.
 #[track_caller]
-fn assert_refused(what: &str, answer: &Answer, status: u16, code: &str) {
+pub(crate) fn assert_refused(what: &str, answer: &Answer, status: u16, code: &str) {
     assert_eq!(answer.status, status, "{what}: {}", answer.body);
     let error = &answer.body["error"];
     assert_eq!(error["code"], code, "{what}: {}", answer.body);
@@ -49,11 +48,11 @@ fn assert_refused(what: &str, answer: &Answer, status: u16, code: &str) {
 }
 
 #[track_caller]
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).unwrap_or_else(|| panic!("no {name}")).to_str().expect("text")
 }
 
-fn prompt(uri: &str) -> Value {
+pub(crate) fn prompt(uri: &str) -> Value {
     let info = json!({"uri": uri});
     json!({"prompts": [{"@odata.type": "#microsoft.graph.mediaPrompt", "mediaInfo": info}]})
 }
@@ -89,7 +88,8 @@ async fn every_spelling_of_a_path_plays_and_reads() {
         if is_legacy {
             let link = text(&answer.headers, "link");
             let successor = path.replace("/app/", "/communications/");
-            assert_eq!(link, format!("<{successor}>; rel=\"successor-version\""));
+            let expected = format!("<{}{successor}>; rel=\"successor-version\"", server.base());
+            assert_eq!(link, expected);
         } else {
             assert!(!answer.headers.contains_key("link"), "{path}");
         }
@@ -194,7 +194,7 @@ async fn unknown_paths_ids_and_verbs_are_told_apart() {
         (Method::POST, format!("{call}/mute"), 405, "8520"),
         (Method::POST, format!("{call}/recordResponse"), 405, "8520"),
         (Method::GET, format!("{call}/participants"), 405, "8520"),
-        (Method::GET, "/v1.0/$metadata".to_owned(), 405, "8520"),
+        (Method::GET, "/v1.0/$metadata".to_owned(), 404, "UnknownError"),
     ];
     for (method, path, status, code) in table {
         let body = (method == Method::POST).then(|| prompt("http://127.0.0.1:9/a.wav"));
@@ -202,6 +202,54 @@ async fn unknown_paths_ids_and_verbs_are_told_apart() {
         assert_refused(&format!("{method} {path}"), &answer, status, code);
     }
     assert_eq!(line.operations().await.len(), 0);
+}
+
+#[tokio::test]
+async fn a_405_names_the_methods_that_are_allowed() {
+    let server = TestServer::start().await;
+    let line = Line::open(&server).await;
+    let call = line.path("");
+    let resources = [
+        ("/v1.0/communications/calls".to_owned(), "GET, POST"),
+        (call.clone(), "GET, DELETE"),
+        (format!("{call}/operations"), "GET"),
+        (format!("{call}/operations/{UNKNOWN}"), "GET"),
+        (format!("{call}/playPrompt"), "POST"),
+        (format!("{call}/answer"), "POST"),
+        (format!("{call}/keepAlive"), "POST"),
+        (format!("{call}/microsoft.graph.cancelMediaProcessing"), "POST"),
+        (format!("{call}/mute"), ""),
+        (format!("{call}/participants"), ""),
+    ];
+    for (path, allowed) in resources {
+        for method in [Method::HEAD, Method::OPTIONS, Method::PATCH, Method::PUT] {
+            let what = format!("{method} {path}");
+            let (status, headers, _) = ask(&server, &line.bot, method, &path, |ask| ask).await;
+            assert_eq!((status.as_u16(), text(&headers, "allow")), (405, allowed), "{what}");
+        }
+    }
+    let (_, headers, _) = ask(&server, &line.bot, Method::GET, "/v1.0/nothing", |ask| ask).await;
+    assert!(!headers.contains_key("allow"), "not a 405");
+}
+
+#[tokio::test]
+async fn addresses_begin_with_the_public_url_and_its_path() {
+    let public = "https://calls.example.com/graph";
+    let server = TestServer::start_with(|config| {
+        config.server.public_url = Some(format!("{public}/").parse().unwrap());
+    })
+    .await;
+    let line = Line::open(&server).await;
+    let call = &line.call;
+    let path = format!("/v1.0/app/calls/{call}/cancelMediaProcessing");
+    let answer = line.bot.send(Method::POST, &path, Some(json!({}))).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let location = text(&answer.headers, "location");
+    let expected = format!("{public}/v1.0/communications/calls/{call}/operations/");
+    assert!(location.starts_with(&expected), "{location}");
+    let successor = format!("{public}/v1.0/communications/calls/{call}/cancelMediaProcessing");
+    let link = text(&answer.headers, "link");
+    assert_eq!(link, format!("<{successor}>; rel=\"successor-version\""));
 }
 
 #[tokio::test]
@@ -254,7 +302,7 @@ async fn bodies_are_read_by_their_encoding_type_and_length() {
             shaped(json, None, reqwest::Body::wrap_stream(stream::iter(chunks))),
         ),
         ("a bomb", 413, "RequestEntityTooLarge", shaped(json, Some("gzip"), bomb.into())),
-        ("not gzip", 400, "8523", shaped(json, Some("gzip"), good.clone().into())),
+        ("not gzip", 400, "BadRequest", shaped(json, Some("gzip"), good.clone().into())),
         ("brotli", 415, "UnsupportedMediaType", shaped(json, Some("br"), good.clone().into())),
         ("text", 415, "UnsupportedMediaType", shaped("text/plain", None, good.clone().into())),
         (
@@ -289,208 +337,6 @@ async fn bodies_are_read_by_their_encoding_type_and_length() {
         let id = answer.body["id"].as_str().unwrap().to_owned();
         assert_eq!(line.end_of(&id).await["status"], "completed");
     }
-}
-
-#[tokio::test]
-async fn a_call_is_created_read_listed_kept_alive_and_ended() {
-    let server = TestServer::start().await;
-    let mut bot = server.bot().await;
-    let body = bot.new_call(server.phone_identity(), &[]);
-    let path = "/v1.0/communications/calls";
-    let created = bot.send(Method::POST, path, Some(body.clone())).await.unwrap();
-    assert_eq!(created.status, 201, "{}", created.body);
-    let call = created.body["id"].as_str().unwrap().to_owned();
-    let location = format!("{}{path}/{call}", server.base());
-    assert_eq!(text(&created.headers, "location"), location);
-    assert_eq!(created.body["state"], "establishing");
-    assert_eq!(created.body["direction"], "outgoing");
-    for name in ["tenantId", "callbackUri", "requestedModalities"] {
-        assert_eq!(created.body[name], body[name], "{name}");
-    }
-    bot.until(patience(), graphophone_testkit::is_audio_active).await.unwrap();
-
-    let one = format!("{path}/{call}");
-    let whole = bot.send(Method::GET, &one, None).await.unwrap();
-    assert_eq!(whole.status, 200);
-    let members = whole.body.as_object().unwrap();
-    // Every property of v1.0, nulls included.
-    for name in [
-        "callbackUri",
-        "callChainId",
-        "callOptions",
-        "callRoutes",
-        "chatInfo",
-        "direction",
-        "id",
-        "incomingContext",
-        "mediaConfig",
-        "mediaState",
-        "meetingInfo",
-        "myParticipantId",
-        "requestedModalities",
-        "resultInfo",
-        "source",
-        "state",
-        "subject",
-        "targets",
-        "tenantId",
-        "toneInfo",
-        "transcription",
-    ] {
-        assert!(members.contains_key(name), "{name}: {}", whole.body);
-    }
-    assert_eq!(whole.body["state"], "established");
-    assert_eq!(whole.body["@odata.type"], "#microsoft.graph.call");
-    let context = whole.body["@odata.context"].as_str().unwrap();
-    assert!(context.ends_with("/v1.0/$metadata#communications/calls/$entity"), "{context}");
-    let keyed = bot.send(Method::GET, &format!("{path}('{call}')"), None).await.unwrap();
-    assert_eq!(keyed.body, whole.body);
-
-    let picked = bot.send(Method::GET, &format!("{one}?$select=id,state"), None).await.unwrap();
-    let mut names: Vec<String> = picked.body.as_object().unwrap().keys().cloned().collect();
-    names.retain(|name| !name.starts_with('@'));
-    assert_eq!(names, ["id", "state"]);
-    assert_eq!((&picked.body["id"], &picked.body["state"]), (&json!(call), &json!("established")));
-
-    let list = bot.send(Method::GET, path, None).await.unwrap();
-    let items = list.body["value"].as_array().unwrap();
-    assert_eq!((items.len(), &items[0]["id"]), (1, &json!(call)));
-    assert!(items[0].get("@odata.context").is_none());
-
-    let alive = bot.send(Method::POST, &format!("{one}/keepAlive"), None).await.unwrap();
-    assert_eq!((alive.status.as_u16(), text(&alive.headers, "content-length")), (200, "0"));
-
-    let ended = bot.send(Method::DELETE, &one, None).await.unwrap();
-    assert_eq!((ended.status.as_u16(), &ended.body), (204, &Value::Null));
-    bot.until(patience(), is_terminated).await.unwrap();
-    // What is over is like what never was.
-    gone(&bot, &one).await;
-    let again = bot.send(Method::DELETE, &one, None).await.unwrap();
-    assert_refused("DELETE twice", &again, 404, "8522");
-    for action in ["playPrompt", "cancelMediaProcessing", "keepAlive", "answer"] {
-        let body = Some(prompt("http://127.0.0.1:9/a.wav"));
-        let answer = bot.send(Method::POST, &format!("{one}/{action}"), body).await.unwrap();
-        assert_refused(action, &answer, 404, "8522");
-    }
-    let list = bot.send(Method::GET, path, None).await.unwrap();
-    assert_eq!(list.body["value"], json!([]));
-}
-
-/// The call leaves the map just after its last notification has been committed.
-async fn gone(bot: &Bot, path: &str) {
-    let wait = async {
-        while bot.send(Method::GET, path, None).await.expect("an answer").status != 404 {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout_at(patience(), wait).await.expect("the call is gone in time");
-}
-
-#[tokio::test]
-async fn play_prompt_needs_an_established_service_hosted_call() {
-    let server = TestServer::start().await;
-    let mut bot = server.bot().await;
-    let path = "/v1.0/communications/calls";
-    server.phone().set_answer(AnswerPolicy::Never);
-    let ringing = bot.call(server.phone_identity(), &[]).await.unwrap();
-    let body = || Some(prompt("http://127.0.0.1:9/a.wav"));
-    let early = bot.send(Method::POST, &format!("{path}/{ringing}/playPrompt"), body()).await;
-    assert_refused("before it is established", &early.unwrap(), 400, "8501");
-    let operations = bot.send(Method::GET, &format!("{path}/{ringing}/operations"), None).await;
-    assert_eq!(operations.unwrap().body["value"], json!([]));
-    bot.hang_up(&ringing).await.unwrap();
-    bot.until(patience(), is_terminated).await.unwrap();
-
-    server.phone().set_answer(AnswerPolicy::After(Duration::ZERO));
-    let mut app_hosted = bot.new_call(server.phone_identity(), &[]);
-    app_hosted["mediaConfig"] =
-        json!({"@odata.type": "#microsoft.graph.appHostedMediaConfig", "blob": "x"});
-    let created = bot.send(Method::POST, path, Some(app_hosted)).await.unwrap();
-    assert_eq!(created.status, 201, "{}", created.body);
-    let call = created.body["id"].as_str().unwrap();
-    let established = |value: &Value| value["resourceData"]["state"] == "established";
-    bot.until(patience(), established).await.unwrap();
-    let answer = bot.send(Method::POST, &format!("{path}/{call}/playPrompt"), body()).await;
-    assert_refused("on an app-hosted call", &answer.unwrap(), 400, "8500");
-}
-
-#[tokio::test]
-async fn creates_are_refused_for_what_they_name() {
-    let server = TestServer::start_with(|config| {
-        let mut powerless = config.apps[0].clone();
-        powerless.id = uuid::Uuid::from_u128(7);
-        powerless.roles.clear();
-        config.apps.push(powerless);
-    })
-    .await;
-    let bot = server.bot().await;
-    let good = || bot.new_call(server.phone_identity(), &[]);
-    let with = |name: &str, value: Value| {
-        let mut body = good();
-        body[name] = value;
-        body
-    };
-    let mut no_tenant = good();
-    no_tenant.as_object_mut().unwrap().remove("tenantId");
-    let identity = |id: Value| json!([{"@odata.type": "#microsoft.graph.invitationParticipantInfo", "identity": id}]);
-    let source = |id: &str| {
-        json!({"@odata.type": "#microsoft.graph.participantInfo",
-            "identity": {"application": {"id": id}}})
-    };
-    let mut meeting = with(
-        "meetingInfo",
-        json!({"@odata.type": "#microsoft.graph.tokenMeetingInfo", "token": "x"}),
-    );
-    meeting.as_object_mut().unwrap().remove("targets");
-    let one = good()["targets"][0].clone();
-    let table = [
-        ("no tenant", no_tenant, 403, "7505"),
-        ("another tenant", with("tenantId", json!(UNKNOWN)), 403, "7505"),
-        ("another source", with("source", source(UNKNOWN)), 403, "7507"),
-        ("a group", with("targets", json!([one, one])), 405, "8520"),
-        ("a meeting", meeting, 405, "8520"),
-        (
-            "a number that is not allowed",
-            with("targets", identity(json!({"phone": {"id": "+15551234567"}}))),
-            403,
-            "7504",
-        ),
-        (
-            "an address that is not allowed",
-            with("targets", identity(json!({"phone": {"id": "sip:x@192.0.2.1"}}))),
-            403,
-            "7504",
-        ),
-        (
-            "nothing to dial",
-            with("targets", identity(json!({"phone": {"id": "x y"}}))),
-            400,
-            "8523",
-        ),
-        ("nobody", with("targets", json!([])), 400, "8523"),
-        ("a callback elsewhere", with("callbackUri", json!("http://192.0.2.1/cb")), 400, "8523"),
-        ("a callback that is none", with("callbackUri", json!("/cb")), 400, "8523"),
-        ("another type", with("@odata.type", json!("#microsoft.graph.chat")), 400, "8523"),
-    ];
-    let path = "/v1.0/communications/calls";
-    for (what, body, status, code) in table {
-        let answer = bot.send(Method::POST, path, Some(body)).await.unwrap();
-        assert_refused(what, &answer, status, code);
-        if code == "7504" {
-            let message = answer.body["error"]["message"].as_str().unwrap();
-            assert!(message.contains("dial.allow"), "{message}");
-        }
-    }
-    let mut credentials =
-        graphophone_testkit::Credentials::of_dev(server.server().ready()).unwrap();
-    credentials.client_id = uuid::Uuid::from_u128(7).into();
-    let powerless = server.bot_as(credentials).await;
-    let body = powerless.new_call(server.phone_identity(), &[]);
-    let answer = powerless.send(Method::POST, path, Some(body)).await.unwrap();
-    assert_refused("no role", &answer, 403, "7504");
-    assert!(server.phone().latest_call().is_none(), "nobody was dialled");
-    let list = bot.send(Method::GET, path, None).await.unwrap();
-    assert_eq!(list.body["value"], json!([]));
 }
 
 #[tokio::test]

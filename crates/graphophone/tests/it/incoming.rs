@@ -88,6 +88,27 @@ async fn a_caller_without_registration_is_known_by_its_number() {
 }
 
 #[tokio::test]
+async fn a_bot_without_a_calling_role_is_not_told_who_calls_and_may_answer() {
+    let (server, mut bot) =
+        TestServer::start_with_webhook(|config| config.apps[0].roles.clear()).await;
+    let stranger = server.unregistered_phone("+15557777").await;
+    let phone = stranger.call(&format!("sip:+15551234@{}", server.sip())).await.unwrap();
+    let first = bot.next(patience()).await.unwrap().value;
+    let source = first["resourceData"]["source"]["identity"].as_object().unwrap();
+    assert!(source["encrypted"]["id"].is_string(), "{source:?}");
+    assert!(!first.to_string().contains("5557777"), "{first}");
+    answer(&bot, id_of(&first)).await.ok().unwrap();
+    soon("the call is up", phone.established()).await.unwrap();
+    let path = format!("/v1.0/communications/calls/{}", id_of(&first));
+    let read = bot.send(Method::GET, &path, None).await.unwrap().body;
+    assert_eq!(
+        read["source"]["identity"]["encrypted"],
+        first["resourceData"]["source"]["identity"]["encrypted"]
+    );
+    assert!(!read.to_string().contains("5557777"), "{read}");
+}
+
+#[tokio::test]
 async fn a_call_that_no_bot_answers_in_time_is_refused() {
     let within = Duration::from_millis(400);
     let (server, mut bot) = TestServer::start_with_webhook(|config| {

@@ -10,6 +10,7 @@ mod cli;
 mod corpus_json;
 mod corpus_wav;
 mod handset;
+mod http_calls;
 mod http_surface;
 mod incoming;
 mod line;

@@ -12,8 +12,8 @@ use graphophone_testkit::{
 
 use crate::line::{Line, result_of, times_ended};
 
-/// How long these tests let a host stall.
-const DEADLINE: Duration = Duration::from_millis(1_500);
+/// How long these tests let a host stall. Good ones have to be done in it on a busy machine, too.
+const DEADLINE: Duration = Duration::from_secs(5);
 /// Length of [`SHORT`].
 const SHORT_MS: u32 = 60;
 
@@ -45,8 +45,8 @@ const EVIL: [Evil; 9] = [
         names: &["longer than 33554432 bytes", "Content-Length 10000000000"],
     },
     Evil { path: "/loop", subcode: 8536, names: &["more than 3 redirects"] },
-    Evil { path: "/stall", subcode: 8536, names: &["within 1.5s", "44 bytes received"] },
-    Evil { path: "/silent", subcode: 8536, names: &["within 1.5s"] },
+    Evil { path: "/stall", subcode: 8536, names: &["within 5s", "44 bytes received"] },
+    Evil { path: "/silent", subcode: 8536, names: &["within 5s"] },
     Evil { path: "/mp3", subcode: 8535, names: &["not a WAV file", "MP3"] },
     Evil { path: "/text", subcode: 8535, names: &["not a WAV file", "Hello, world"] },
 ];

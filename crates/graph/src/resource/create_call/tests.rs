@@ -61,6 +61,26 @@ fn open_mode_forgives_what_strict_modes_do_not() {
 }
 
 #[test]
+fn the_modality_unknown_is_betas() {
+    let body = with("requestedModalities", json!(["audio", "unknown"])).to_string();
+    for (version, compat, is_taken) in [
+        (ApiVersion::Beta, Compat::Open, true),
+        (ApiVersion::V1, Compat::Open, true),
+        (ApiVersion::Beta, Compat::StrictBeta, true),
+        (ApiVersion::V1, Compat::StrictBeta, false),
+        (ApiVersion::Beta, Compat::StrictV1, false),
+    ] {
+        match parse(body.as_bytes(), version, compat) {
+            Ok(call) => {
+                assert!(is_taken, "{version} {compat:?}");
+                assert_eq!(call.requested_modalities, [Modality::Audio, Modality::Unknown]);
+            }
+            Err(error) => assert!(!is_taken, "{version} {compat:?}: {error}"),
+        }
+    }
+}
+
+#[test]
 fn app_hosted_media_is_told_by_its_tag_or_its_blob() {
     let tagged = json!({ "@odata.type": "#microsoft.graph.appHostedMediaConfig", "blob": "<b>" });
     for config in [tagged, json!({ "blob": "<b>" })] {

@@ -23,8 +23,12 @@ pub(in crate::api) async fn handle(
     if !details.is_service_hosted() {
         return Err(Rejection::NotServiceHosted.into());
     }
-    calls::prefetch(request, &details);
     let hold = request.state.calls().outbox().hold(id);
-    request.state.calls().command(request.owner(), id, Command::Answer, Some(details)).await?;
+    request
+        .state
+        .calls()
+        .command(request.owner(), id, Command::Answer, Some(details.clone()))
+        .await?;
+    calls::prefetch(request, &details);
     Ok(Reply::empty(StatusCode::ACCEPTED).holding(hold))
 }

@@ -6,13 +6,14 @@ use graphophone_graph::{action::cancel_media_processing, error::ApiError};
 use uuid::Uuid;
 
 use super::{Reply, Request};
+use crate::api::calls::{after_effects, find};
 
 pub(in crate::api) async fn handle(
     request: &Request<'_>,
     body: Body,
     id: CallId,
 ) -> Result<Reply, ApiError> {
-    super::super::calls::find(request, id)?;
+    find(request, id)?;
     let body = request.json(body).await?;
     let asked = cancel_media_processing::parse(&body, request.version(), request.compat())?;
     let calls = request.state.calls();
@@ -22,6 +23,7 @@ pub(in crate::api) async fn handle(
         scope: asked.scope,
         client_context: asked.client_context,
     };
-    let operation = calls.command(request.owner(), id, command, None).await?;
+    let operation = calls.command(request.owner(), id, command, None).await;
+    let operation = operation.map_err(after_effects)?;
     Ok(super::made(request, id, operation)?.holding(hold))
 }

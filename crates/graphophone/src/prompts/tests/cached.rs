@@ -59,15 +59,29 @@ async fn a_play_that_is_abandoned_takes_the_download_from_nobody() {
         PromptHost::doing(|| vec![Step::Gate, Step::Send(response("200 OK", "", &wav(1)))]).await;
     let fixture = Fixture::new();
     let prompt = prompt(host.uri("/a.wav"), Some("r"));
-    let first = tokio::spawn({
-        let (prompts, prompt) = (fixture.prompts.clone(), prompt.clone());
-        async move { prompts.prepare(app(1), &prompt, Codec::Pcmu).await }
-    });
+    let mut first = Box::pin(play(&fixture, 1, &prompt));
+    assert!(futures::poll!(first.as_mut()).is_pending());
+    let mut second = Box::pin(play(&fixture, 1, &prompt));
+    assert!(futures::poll!(second.as_mut()).is_pending());
     host.asked(1).await;
-    first.abort();
+    drop(first);
     host.open_gate();
-    play(&fixture, 1, &prompt).await.unwrap();
+    second.await.unwrap();
     assert_eq!(host.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_download_that_nobody_waits_for_any_more_gives_its_place_up() {
+    let slow = PromptHost::doing(|| vec![Step::Hang]).await;
+    let fast = PromptHost::doing(|| vec![Step::Send(response("200 OK", "", &wav(1)))]).await;
+    let guard = Guard::new(GuardSettings::dev("prompts.allow", vec![]));
+    let fixture = Fixture::with(|settings| settings.gate.total = 1, guard);
+    let prompt_of_slow = prompt(slow.uri("/"), None);
+    let mut abandoned = Box::pin(play(&fixture, 1, &prompt_of_slow));
+    assert!(futures::poll!(abandoned.as_mut()).is_pending());
+    slow.asked(1).await;
+    drop(abandoned);
+    play(&fixture, 2, &prompt(fast.uri("/"), None)).await.unwrap();
 }
 
 #[tokio::test]
@@ -225,7 +239,8 @@ async fn nobody_hears_anybody_elses_audio_whatever_happens_at_once() {
         |settings| {
             settings.disk_budget = 40_000;
             settings.memory_budget = 2_000;
-            settings.gate = GateLimits { total: 8, per_host: 8, per_app: 4, waiting: 1_024 };
+            settings.gate =
+                GateLimits { total: 8, per_host: 8, per_app: 4, ..GateLimits::default() };
         },
         guard,
     );
@@ -313,7 +328,7 @@ async fn a_prefetched_prompt_needs_no_download_at_its_play() {
     let fixture = Fixture::new();
     let good = prompt(host.uri("/a.wav"), Some("r"));
     let bad = prompt("https://10.0.0.1/", Some("r"));
-    fixture.prompts.prefetch(app(1), &[bad, good.clone()], &Codec::ALL);
+    fixture.prompts.prefetch(app(1), &[bad, good.clone()]);
     host.asked(1).await;
     let ready = async {
         while futures::FutureExt::now_or_never(play(&fixture, 1, &good)).is_none() {
@@ -354,16 +369,20 @@ async fn a_slow_host_holds_up_its_own_prompts_only() {
 
 #[tokio::test]
 async fn a_file_that_vanished_is_fetched_again() {
-    let host = PromptHost::doing(|| vec![Step::Send(response("200 OK", "", &wav(1)))]).await;
-    let fixture = Fixture::new();
-    let prompt = prompt(host.uri("/a.wav"), Some("r"));
-    play(&fixture, 1, &prompt).await.unwrap();
+    let host = by_path().await;
+    // No room for audio: the file has to be read again for the next play.
+    let guard = Guard::new(GuardSettings::dev("prompts.allow", vec![]));
+    let fixture = Fixture::with(|settings| settings.memory_budget = 1, guard);
+    let prompts = ["/1", "/2"].map(|path| prompt(host.uri(path), Some("r")));
+    for prompt in &prompts {
+        play(&fixture, 1, prompt).await.unwrap();
+    }
     for file in std::fs::read_dir(fixture.directory.path().join("prompts")).unwrap() {
         std::fs::remove_file(file.unwrap().path()).unwrap();
     }
-    let error = within(fixture.prompts.prepare(app(1), &prompt, Codec::Pcma)).await.unwrap_err();
+    let error = play(&fixture, 1, &prompts[0]).await.unwrap_err();
     assert!(matches!(error, PrepareError::Internal { .. }), "{error:?}");
-    within(fixture.prompts.prepare(app(1), &prompt, Codec::Pcma)).await.unwrap();
+    play(&fixture, 1, &prompts[0]).await.unwrap();
 }
 
 async fn play(

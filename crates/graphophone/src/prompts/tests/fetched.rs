@@ -104,6 +104,44 @@ async fn a_truncated_body_is_never_played() {
 }
 
 #[tokio::test]
+async fn a_file_cut_where_only_the_connection_ends_it_is_never_played() {
+    let head = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\n").into_bytes();
+    let file = wav(1);
+    let half = &file[..1_000];
+    for fields in ["", "Connection: close\r\n", "Transfer-Encoding: gzip\r\n"] {
+        let cut = [head(fields), half.to_vec()].concat();
+        let host = PromptHost::doing(move || vec![Step::Send(cut.clone())]).await;
+        let fixture = Fixture::new();
+        fails(&fixture, &host, 8536, "broke off after 1000 bytes of 3244").await;
+        assert_eq!(fixture.spooled(), 0);
+    }
+    // Half a file that is whole by its framing is what it holds, as the corpus wants (b05).
+    let whole = response("200 OK", "", half);
+    let host = PromptHost::doing(move || vec![Step::Send(whole.clone())]).await;
+    assert!(fetch(&Fixture::new(), &host.uri("/a.wav")).await.is_ok());
+    // What a writer to a pipe left behind is no promise.
+    for size in [0, 0x7FFF_FF00, 0x7FFF_FFFF, 0x8000_0000, u32::MAX] {
+        let mut piped = wav(1);
+        piped[4..8].copy_from_slice(&size.to_le_bytes());
+        piped[40..44].copy_from_slice(&size.to_le_bytes());
+        let piped = [head(""), piped].concat();
+        let host = PromptHost::doing(move || vec![Step::Send(piped.clone())]).await;
+        let prepared = fetch(&Fixture::new(), &host.uri("/a.wav")).await.unwrap();
+        assert_eq!(prepared.encoded.bytes.len(), 800, "{size:#x}");
+    }
+}
+
+#[tokio::test]
+async fn audio_longer_than_a_prompt_may_be_is_refused_with_the_setting() {
+    let host = PromptHost::doing(|| vec![Step::Send(response("200 OK", "", &wav(1)))]).await;
+    let guard = || Guard::new(GuardSettings::dev("prompts.allow", vec![]));
+    let limited =
+        |ms| Fixture::with(|settings| settings.max_duration = Duration::from_millis(ms), guard());
+    fails(&limited(99), &host, 8535, "longer than 99ms, the limit (prompts.max_duration)").await;
+    fetch(&limited(100), &host.uri("/a.wav")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_body_above_the_cap_is_refused_at_once_or_when_it_gets_there() {
     let fixture = Fixture::limited(|limits| limits.max_bytes = 100_000);
     let head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n".to_vec();

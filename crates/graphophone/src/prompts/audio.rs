@@ -1,0 +1,101 @@
+//! From a downloaded file to packets' bytes: decoded once, resampled once, encoded for every codec.
+
+use std::{fs, io, sync::Arc};
+
+use graphophone_media::{
+    codec::Codec,
+    prompt::{Accept, EncodedPrompt, Prompt, Sha256},
+    resample::resample,
+    wav::{WavError, WavReader},
+};
+
+use super::{PrepareError, Settings, fetch::Body, fetch_error::FetchError};
+
+/// Sizes of a `data` chunk from here on were left there by a writer that could not go back (ffmpeg,
+/// sox and GStreamer to a pipe): they promise nothing.
+const STREAMED_SIZE: u64 = 0x7FFF_FF00;
+
+/// One prompt in every codec. Encoding is cheap next to decoding and resampling, which are shared.
+#[derive(Debug)]
+pub(crate) struct Audio {
+    pcmu: Arc<EncodedPrompt>,
+    pcma: Arc<EncodedPrompt>,
+}
+
+impl Audio {
+    /// Resamples and encodes; for a blocking thread.
+    pub(crate) fn of(prompt: Prompt) -> Self {
+        // All codecs have the same rate.
+        let rate = Codec::Pcmu.rate();
+        let samples = resample(&prompt.samples, prompt.rate, rate);
+        let resampled = Prompt { rate, samples, sha256: prompt.sha256 };
+        let encoded = |codec| Arc::new(resampled.encode(codec));
+        Self { pcmu: encoded(Codec::Pcmu), pcma: encoded(Codec::Pcma) }
+    }
+
+    pub(crate) fn encoded(&self, codec: Codec) -> &Arc<EncodedPrompt> {
+        match codec {
+            Codec::Pcmu => &self.pcmu,
+            Codec::Pcma => &self.pcma,
+        }
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn weight(&self) -> u64 {
+        Codec::ALL.iter().map(|codec| self.encoded(*codec).bytes.len() as u64).sum()
+    }
+
+    /// Whether somebody plays it.
+    pub(crate) fn in_use(&self) -> bool {
+        let is_shared = |encoded: &Arc<EncodedPrompt>| {
+            Arc::strong_count(encoded) > 1 || Arc::strong_count(&encoded.bytes) > 1
+        };
+        Codec::ALL.iter().any(|codec| is_shared(self.encoded(*codec)))
+    }
+}
+
+/// Decodes a downloaded file; for a blocking thread. `uri` is for the error's text.
+///
+/// Memory is two bytes per sample, of which there are at most [`Settings::max_duration`].
+pub(crate) fn decode(body: &Body, uri: &str, settings: &Settings) -> Result<Prompt, PrepareError> {
+    let broken = |error: io::Error| PrepareError::Internal {
+        uri: uri.to_owned(),
+        source: Some(Arc::new(error)),
+    };
+    let unplayable = |fault| {
+        if let WavError::Read(error) = fault {
+            return broken(error);
+        }
+        PrepareError::Format {
+            uri: uri.to_owned(),
+            content_type: body.content_type.clone(),
+            source: Arc::new(fault),
+        }
+    };
+    let mut reader =
+        WavReader::open(fs::File::open(&body.file).map_err(broken)?).map_err(unplayable)?;
+    match settings.accept {
+        Accept::Any => {}
+        Accept::GraphOnly => reader.require_graph_format().map_err(unplayable)?,
+    }
+    let format = reader.format();
+    let limit = settings.max_duration;
+    let most = limit.as_nanos().saturating_mul(format.rate.into()) / 1_000_000_000;
+    let mut samples = Vec::new();
+    while reader.read(&mut samples).map_err(unplayable)? > 0 {
+        if samples.len() as u128 > most {
+            return Err(PrepareError::TooLong { uri: uri.to_owned(), limit });
+        }
+    }
+    let missing = reader.missing_bytes();
+    let declared = missing.saturating_add((samples.len() * format.frame_bytes()) as u64);
+    // Nothing but the file itself says whether it is whole.
+    if missing > 0 && !body.framed && declared < STREAMED_SIZE {
+        let expected = Some(body.length.saturating_add(missing));
+        let source = FetchError::PeerTruncated { received: body.length, expected };
+        return Err(PrepareError::Download { uri: uri.to_owned(), source });
+    }
+    samples.shrink_to_fit();
+    let sha256 = Sha256::of(&samples);
+    Ok(Prompt { rate: format.rate, samples, sha256 })
+}
