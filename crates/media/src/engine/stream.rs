@@ -330,8 +330,8 @@ impl Stream {
         {
             if datagram.sent {
                 playout.credit(filled, wall);
-                self.ledger.record(&playout.progress, index, filled.position, filled.samples);
             }
+            self.ledger.record(&playout.progress, index, filled.position, filled.samples);
             if filled.last {
                 self.finish_if_over(now);
             }
@@ -353,9 +353,9 @@ impl Stream {
             }
             Channel::Rtp | Channel::Rtcp => {
                 let (ssrc, last) = (self.clock.ssrc(), self.clock.last_index());
-                self.incoming.rtcp(now, from, channel, datagram, ssrc, |highest| {
+                self.incoming.rtcp(now, from, channel, datagram, ssrc, |highest, lost| {
                     if let Some(last) = last {
-                        self.ledger.acknowledge(highest, last);
+                        self.ledger.acknowledge(highest, lost, last);
                     }
                 });
             }
