@@ -231,9 +231,11 @@ impl Stream {
             let Some(due) = self.due.filter(|due| *due <= horizon) else { break };
             let Some(to) = self.incoming.rtp_target() else { break };
             if burst == MAX_BURST {
-                // Behind by more than a burst may make up for: everything moves back.
+                // Behind by more than a burst may make up for: everything moves back, by whole
+                // packets, so that a stall does not put all streams on one moment for good.
                 self.counters.counts.slips.add(1);
-                let next = now.at + PACKET;
+                let behind = (horizon - due).as_nanos() / PACKET.as_nanos();
+                let next = due + PACKET * u32::try_from(behind + 1).unwrap_or(u32::MAX);
                 self.clock.slip(next);
                 self.due = Some(next);
                 break;

@@ -263,6 +263,28 @@ fn a_late_tick_sends_three_packets_at_most_and_the_rest_moves_back() {
 }
 
 #[test]
+fn a_stall_leaves_streams_spread_over_the_20_ms() {
+    let mut rig = Rig::new();
+    let owners: Vec<_> = (0..4).map(|_| rig.stream(Options::default())).collect();
+    for owner in &owners {
+        rig.play(owner, 1, &[segment(&samples(1, 160 * 30), 1)], true, false);
+        rig.run(ms(5));
+    }
+    rig.stall(ms(1_000));
+    rig.rtp();
+    rig.run(ms(40));
+    let sent = rig.rtp();
+    for owner in &owners {
+        let own: Vec<_> = sent.iter().filter(|sent| sent.slot == owner.slot).cloned().collect();
+        let phase = 5 * owner.slot as u64;
+        // The burst was at 1,020.
+        let first = if phase == 0 { 1_040 } else { 1_020 + phase };
+        assert_eq!(times(&own), [first, first + 20]);
+    }
+    assert!(owners.iter().all(|owner| owner.stats().counts.slips == 1));
+}
+
+#[test]
 fn a_slightly_late_tick_does_not_move_the_grid() {
     let (mut rig, owner) = Rig::with_stream();
     rig.play(&owner, 1, &[segment(&samples(1, 160 * 6), 1)], true, false);
