@@ -107,6 +107,7 @@ proptest! {
         } else {
             let expected: Vec<u8> = round.iter().copied().cycle().take(rounds as usize * 160).collect();
             prop_assert_eq!(audio(&sent), expected);
+            prop_assert!(sent.windows(2).all(|pair| pair[1].at - pair[0].at == ms(20)));
             prop_assert_eq!(owner.events(), [stopped(1)]);
             let total: u64 = progress.segments().iter().map(|it| it.samples_sent).sum();
             prop_assert_eq!(total, rounds * 160);
