@@ -251,11 +251,23 @@ impl Engine {
         })
     }
 
-    /// What the engine has done so far.
+    /// What the engine has done so far. It is logged, too, when the engine stops.
     pub fn stats(&self) -> EngineStats {
+        self.0.stats()
+    }
+}
+
+impl Threads {
+    fn stats(&self) -> EngineStats {
         let mut sum = EngineStats::default();
-        self.0.shards.iter().for_each(|shard| shard.counters.add_to(&mut sum));
+        self.shards.iter().for_each(|shard| shard.counters.add_to(&mut sum));
         sum
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        tracing::debug!(stats = ?self.stats(), "the playout engine stops");
     }
 }
 
