@@ -44,8 +44,8 @@ impl Timer {
     }
 }
 
-/// Reads the monotonic clock, not once per packet; wall-clock time is counted on from it and put right
-/// every second, so that steps of the wall clock are followed.
+/// Reads the monotonic clock; wall-clock time is counted on from it and put right every
+/// second, so that steps of the wall clock are followed.
 pub(super) struct Clock {
     /// The same moment as an [`Instant`], which has no number, and as the kernel's number.
     instant: Instant,

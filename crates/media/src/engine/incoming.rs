@@ -185,7 +185,8 @@ impl Incoming {
     }
 
     /// Takes an RTCP datagram; calls `acknowledge` with the extended highest sequence number
-    /// and the cumulative loss of each report block about `our_ssrc`. A BYE of the far end ends nothing: signalling does.
+    /// and the cumulative loss of each report block about `our_ssrc`. A BYE of the far end ends
+    /// nothing: signalling does.
     pub(super) fn rtcp(
         &mut self,
         now: Now,

@@ -9,8 +9,8 @@
 //!
 //! - A list of segments is played as the exact concatenation: packets are cut across their borders,
 //!   and only the last packet of a sealed playout is padded.
-//! - A late tick sends at most 3 packets; what is further behind is moved back by whole packets (and
-//!   counted), with timestamps that go on with the samples.
+//! - A late tick sends at most 3 packets; what is further behind is moved back by whole packets
+//!   (and counted), with timestamps that go on with the samples.
 //! - Hold (`sending` false in [`StreamHandle::set_remote`]) stops the playout's clock: it goes on
 //!   from the same sample when the hold ends. A prompt is there to be heard.
 //! - Key presses pause the audio, nothing of a prompt is replaced by them.
