@@ -184,8 +184,9 @@ impl Incoming {
         }
     }
 
-    /// Takes an RTCP datagram; calls `acknowledge` with the extended highest sequence number of
-    /// each report block about `our_ssrc`. A BYE of the far end ends nothing: signalling does.
+    /// Takes an RTCP datagram; calls `acknowledge` with the extended highest sequence number
+    /// and the cumulative loss of each report block about `our_ssrc`. A BYE of the far end ends
+    /// nothing: signalling does.
     pub(super) fn rtcp(
         &mut self,
         now: Now,
@@ -193,7 +194,7 @@ impl Incoming {
         channel: Channel,
         datagram: &[u8],
         our_ssrc: u32,
-        mut acknowledge: impl FnMut(u32),
+        mut acknowledge: impl FnMut(u32, i32),
     ) {
         let counters = &self.counters.counts;
         let own_path = match channel {
@@ -218,7 +219,7 @@ impl Incoming {
                     }
                 }
                 rtcp::Item::Block(block) if block.ssrc == our_ssrc => {
-                    acknowledge(block.highest_sequence);
+                    acknowledge(block.highest_sequence, block.cumulative_lost);
                     self.note_remote(now, &block);
                 }
                 rtcp::Item::Block(_) | rtcp::Item::Bye { .. } => {}

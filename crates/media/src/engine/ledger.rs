@@ -9,12 +9,27 @@ use super::{PlayoutProgress, playout::PACKET_SAMPLES};
 /// only a far end that stays silent for many playouts makes the oldest be forgotten.
 const CAPACITY: usize = 64;
 
-/// Sent packets that are not yet acknowledged, as runs of consecutive sequence numbers.
+/// How far an extended highest sequence number may fall back in reports that were misordered; more
+/// is a far end that counts anew (RFC 3550 A.1, where the same number tells a restarted source).
+const MAX_MISORDER: u32 = 100;
+
+/// Audio packets that are not yet acknowledged, as runs of consecutive sequence numbers.
 pub(super) struct Ledger {
     runs: VecDeque<Run>,
-    /// What is added to the far end's extended sequence numbers to get our indices. The far end
-    /// counts wraps from when it began to listen, we from our first packet.
-    offset: Option<i64>,
+    far: Option<FarCount>,
+    /// The first index that no report has covered.
+    uncovered: u64,
+}
+
+/// How the far end counts our packets.
+struct FarCount {
+    /// What is added to its extended sequence numbers to get our indices: it counts wraps from when
+    /// it began to listen, we from our first packet.
+    offset: i64,
+    /// Its last extended highest sequence number.
+    highest: u32,
+    /// Packets it had lost by then; negative if more were doubled.
+    lost: i32,
 }
 
 /// Consecutive packets of one playout.
@@ -30,11 +45,12 @@ struct Run {
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self { runs: VecDeque::with_capacity(CAPACITY), offset: None }
+        Self { runs: VecDeque::with_capacity(CAPACITY), far: None, uncovered: 0 }
     }
 
     /// Notes a packet: `index` is its sequence number with wraps counted, `position` the samples
-    /// of the playout before it.
+    /// of the playout before it. Packets that the kernel refused are noted as well: they have a
+    /// number, so the far end counts them as lost.
     pub(super) fn record(
         &mut self,
         progress: &Arc<PlayoutProgress>,
@@ -64,37 +80,57 @@ impl Ledger {
         });
     }
 
-    /// Takes the extended highest sequence number of a report block about us; `last` is the index
-    /// of the last packet that was sent.
-    pub(super) fn acknowledge(&mut self, highest: u32, last: u64) {
-        let Some(index) = self.index(highest, last) else { return };
-        while let Some(run) = self.runs.front() {
-            if index + 1 < run.first + run.packets {
-                break;
-            }
-            run.progress.acknowledge(run.position + run.samples);
-            self.runs.pop_front();
+    /// Takes the extended highest sequence number and the cumulative number of packets lost of a
+    /// report block about us; `last` is the index of the last packet that was sent.
+    pub(super) fn acknowledge(&mut self, highest: u32, lost: i32, last: u64) {
+        let Some(offset) = self.offset(highest, last) else { return };
+        let Ok(index) = u64::try_from(i64::from(highest) + offset) else { return };
+        let (from, to) = (self.uncovered, self.uncovered.max(index + 1));
+        let mut lost_samples = 0;
+        if from < to {
+            let before = self.far.as_ref().filter(|far| far.offset == offset);
+            let more = lost.saturating_sub(before.map_or(0, |far| far.lost));
+            // Fewer than before: some came late or doubled. Nothing is taken back for that.
+            lost_samples = u64::try_from(more).unwrap_or(0) * PACKET_SAMPLES as u64;
+            self.far = Some(FarCount { offset, highest, lost });
+            self.uncovered = to;
         }
-        // A report has come, so what it does not cover counts as not (yet) heard: 0, not unknown.
+        // Runs that the report does not reach are told as well: not heard yet is 0, not unknown.
         for run in &self.runs {
-            let packets = (index + 1).saturating_sub(run.first);
-            let samples = (packets * PACKET_SAMPLES as u64).min(run.samples);
-            run.progress.acknowledge(run.position + samples);
+            run.progress
+                .acknowledge(run.samples_before(from)..run.samples_before(to), lost_samples);
+        }
+        while self.runs.front().is_some_and(|run| run.first + run.packets <= to) {
+            self.runs.pop_front();
         }
     }
 
-    /// Our index of the far end's extended sequence number.
-    fn index(&mut self, highest: u32, last: u64) -> Option<u64> {
-        let known = self.offset.and_then(|offset| u64::try_from(i64::from(highest) + offset).ok());
-        if let Some(index) = known.filter(|index| *index <= last) {
-            return Some(index);
+    /// What makes our indices of the far end's extended sequence numbers.
+    fn offset(&self, highest: u32, last: u64) -> Option<i64> {
+        let known = self
+            .far
+            .as_ref()
+            .filter(|far| highest >= far.highest.saturating_sub(MAX_MISORDER))
+            .map(|far| far.offset);
+        if known.is_some_and(|offset| i64::from(highest) + offset <= last as i64) {
+            return known;
         }
         // The first report, or a far end that counts anew: the nearest index that is not in the
         // future and has the same lower half.
         let behind = (last as u16).wrapping_sub(highest as u16);
+        if behind > u16::MAX / 2 {
+            return None;
+        }
         let index = last.checked_sub(u64::from(behind))?;
-        self.offset = Some(index as i64 - i64::from(highest));
-        Some(index)
+        Some(index as i64 - i64::from(highest))
+    }
+}
+
+impl Run {
+    /// Samples of the playout before packet `index`, or the end of the run that is nearer.
+    fn samples_before(&self, index: u64) -> u64 {
+        let packets = index.saturating_sub(self.first).min(self.packets);
+        self.position + (packets * PACKET_SAMPLES as u64).min(self.samples)
     }
 }
 
@@ -139,10 +175,10 @@ mod tests {
         // The far end joined late and counts its wraps from there.
         let heard = last - 9;
         let theirs = u32::try_from(heard & 0xFFFF).unwrap();
-        ledger.acknowledge(theirs, last);
+        ledger.acknowledge(theirs, 0, last);
         assert_eq!(acknowledged(&progress), Some((200_000 - 9) * 160));
         // An old report lowers nothing.
-        ledger.acknowledge(theirs.wrapping_sub(5), last);
+        ledger.acknowledge(theirs.wrapping_sub(5), 0, last);
         assert_eq!(acknowledged(&progress), Some((200_000 - 9) * 160));
     }
 
@@ -150,12 +186,12 @@ mod tests {
     fn a_far_end_that_hears_nothing_any_more_acknowledges_nothing_more() {
         let (mut ledger, progress) = (Ledger::new(), playout(100_000 * 160));
         send(&mut ledger, &progress, 5, 100);
-        ledger.acknowledge(54, 104);
+        ledger.acknowledge(54, 0, 104);
         assert_eq!(acknowledged(&progress), Some(50 * 160));
         for packet in 100..100_000 {
             ledger.record(&progress, 5 + packet, packet * 160, 160);
         }
-        ledger.acknowledge(54, 100_004);
+        ledger.acknowledge(54, 0, 100_004);
         assert_eq!(acknowledged(&progress), Some(50 * 160), "same number, one wrap later");
     }
 
@@ -163,8 +199,62 @@ mod tests {
     fn numbers_from_the_future_acknowledge_nothing() {
         let (mut ledger, progress) = (Ledger::new(), playout(160_000));
         send(&mut ledger, &progress, 10, 10);
-        ledger.acknowledge(20, 19);
+        ledger.acknowledge(20, 0, 19);
         assert_eq!(acknowledged(&progress), None);
+        ledger.acknowledge(14, 0, 19);
+        assert_eq!(acknowledged(&progress), Some(800), "and spoil no later report");
+    }
+
+    #[test]
+    fn what_the_far_end_lost_is_not_acknowledged() {
+        let (mut ledger, progress) = (Ledger::new(), playout(1_000 * 160));
+        send(&mut ledger, &progress, 5, 1_000);
+        let mut report = |packets: u32, lost| {
+            ledger.acknowledge(4 + packets, lost, 1_004);
+            acknowledged(&progress).unwrap() / 160
+        };
+        assert_eq!(report(100, 3), 97);
+        assert_eq!(report(100, 3), 97, "the same again");
+        assert_eq!(report(200, 3), 197, "nothing more was lost");
+        assert_eq!(report(300, 1), 297, "late or doubled packets bring nothing back");
+        assert_eq!(report(400, 5), 393, "and hide no loss that follows");
+        assert_eq!(report(410, 400), 393, "never less than before");
+        assert_eq!(report(410, -7), 393);
+        assert_eq!(report(510, 400), 493);
+    }
+
+    #[test]
+    fn a_loss_is_taken_off_every_playout_it_may_have_hit() {
+        let (mut ledger, first, second) = (Ledger::new(), playout(1_600), playout(1_600));
+        send(&mut ledger, &first, 1, 10);
+        send(&mut ledger, &second, 11, 10);
+        ledger.acknowledge(15, 2, 20);
+        assert_eq!((acknowledged(&first), acknowledged(&second)), (Some(1_280), Some(480)));
+        ledger.acknowledge(20, 2, 20);
+        assert_eq!((acknowledged(&first), acknowledged(&second)), (Some(1_280), Some(1_280)));
+    }
+
+    #[test]
+    fn a_far_end_that_counts_anew_after_a_wrap_is_followed() {
+        let (mut ledger, progress) = (Ledger::new(), playout(100_000 * 160));
+        send(&mut ledger, &progress, 0, 100_000);
+        ledger.acknowledge(80_000, 10, 90_000);
+        assert_eq!(acknowledged(&progress), Some(79_991 * 160));
+        // Another receiver behind the same address: it has seen neither the wrap nor the losses.
+        ledger.acknowledge(90_000 - 65_536, 0, 91_000);
+        assert_eq!(acknowledged(&progress), Some(89_991 * 160));
+        ledger.acknowledge(95_000 - 65_536, 4, 96_000);
+        assert_eq!(acknowledged(&progress), Some(94_987 * 160));
+    }
+
+    #[test]
+    fn an_old_report_does_not_count_its_losses_again() {
+        let (mut ledger, progress) = (Ledger::new(), playout(100_000 * 160));
+        send(&mut ledger, &progress, 0, 100_000);
+        ledger.acknowledge(80_000, 10, 80_000);
+        ledger.acknowledge(79_500, 9, 80_000);
+        ledger.acknowledge(80_500, 10, 81_000);
+        assert_eq!(acknowledged(&progress), Some(80_491 * 160));
     }
 
     #[test]
@@ -174,11 +264,11 @@ mod tests {
         ledger.record(&first, 8, 160, 40);
         // Index 9 was a telephone-event.
         send(&mut ledger, &second, 10, 3);
-        ledger.acknowledge(7, 12);
+        ledger.acknowledge(7, 0, 12);
         assert_eq!((acknowledged(&first), acknowledged(&second)), (Some(160), Some(0)));
-        ledger.acknowledge(9, 12);
+        ledger.acknowledge(9, 0, 12);
         assert_eq!((acknowledged(&first), acknowledged(&second)), (Some(200), Some(0)));
-        ledger.acknowledge(11, 12);
+        ledger.acknowledge(11, 0, 12);
         assert_eq!(acknowledged(&second), Some(320));
     }
 
@@ -190,7 +280,7 @@ mod tests {
             ledger.record(playout, index as u64 * 2, 0, 160);
         }
         assert_eq!((ledger.runs.len(), ledger.runs.capacity()), (CAPACITY, CAPACITY));
-        ledger.acknowledge(1_998, 1_998);
+        ledger.acknowledge(1_998, 0, 1_998);
         assert_eq!(acknowledged(&playouts[999]), Some(160));
     }
 }

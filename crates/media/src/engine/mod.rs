@@ -9,14 +9,15 @@
 //!
 //! - A list of segments is played as the exact concatenation: packets are cut across their borders,
 //!   and only the last packet of a sealed playout is padded.
-//! - A late tick sends at most 3 packets; what is further behind is moved back (and counted), with
-//!   timestamps that go on with the samples.
+//! - A late tick sends at most 3 packets; what is further behind is moved back by whole packets
+//!   (and counted), with timestamps that go on with the samples.
 //! - Hold (`sending` false in [`StreamHandle::set_remote`]) stops the playout's clock: it goes on
 //!   from the same sample when the hold ends. A prompt is there to be heard.
 //! - Key presses pause the audio, nothing of a prompt is replaced by them.
 //! - Packets are heard only from the address that was signalled (symmetric RTP: its port may differ
 //!   and is latched); everything else is counted and ignored.
 
+mod clock;
 mod deadlines;
 mod incoming;
 mod ledger;
@@ -250,11 +251,23 @@ impl Engine {
         })
     }
 
-    /// What the engine has done so far.
+    /// What the engine has done so far. It is logged, too, when the engine stops.
     pub fn stats(&self) -> EngineStats {
+        self.0.stats()
+    }
+}
+
+impl Threads {
+    fn stats(&self) -> EngineStats {
         let mut sum = EngineStats::default();
-        self.0.shards.iter().for_each(|shard| shard.counters.add_to(&mut sum));
+        self.shards.iter().for_each(|shard| shard.counters.add_to(&mut sum));
         sum
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        tracing::debug!(stats = ?self.stats(), "the playout engine stops");
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::{
     fmt,
+    ops::Range,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -14,19 +15,23 @@ use super::Segment;
 /// How far a playout is, kept up to date by the engine and readable at any time, also after the
 /// stream is gone.
 pub struct PlayoutProgress {
-    /// How much of the playout, counted in samples from its start over repeats and loops, the far
-    /// end's reports cover; [`NONE`] if no report came.
-    acknowledged: AtomicU64,
+    /// Whether a report of the far end has come.
+    reported: AtomicBool,
     first: Arc<Block>,
 }
 
 /// Snapshot of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentProgress {
+    /// Samples of the segment with its repeats; a loop plays so many in each round.
+    pub samples_planned: u64,
     /// Samples handed to the kernel, without padding, over all repeats and loops.
     pub samples_sent: u64,
-    /// Of those, samples that the far end's RTCP receiver reports cover; `None` if none came.
-    /// A report covers everything up to the highest sequence number it names.
+    /// Of those, samples that the far end's RTCP receiver reports prove to have arrived; `None` if
+    /// none came. That is everything up to the highest sequence number a report names, less what it
+    /// counts as lost. It does not say which packets those were, so they are taken off each
+    /// segment it newly covers. Packets before the first that arrived are nobody's loss (RFC 3550
+    /// A.3) and count as arrived.
     pub samples_acknowledged: Option<u64>,
     /// When its first packet left.
     pub first_packet: Option<SystemTime>,
@@ -48,6 +53,7 @@ pub(super) struct Counters {
     /// Samples of all repeats.
     length: u64,
     sent: AtomicU64,
+    acknowledged: AtomicU64,
     /// Nanoseconds since 1970, or [`NONE`].
     first_packet: AtomicU64,
     last_packet: AtomicU64,
@@ -55,37 +61,27 @@ pub(super) struct Counters {
 
 impl PlayoutProgress {
     pub(super) fn new(first: Arc<Block>) -> Self {
-        Self { acknowledged: AtomicU64::new(NONE), first }
+        Self { reported: AtomicBool::new(false), first }
     }
 
     /// One entry per segment that was given to `play` and `extend`, in order.
     pub fn segments(&self) -> Vec<SegmentProgress> {
-        // Before the sent counters, so that they cannot be behind it.
-        let acknowledged = match self.acknowledged.load(Ordering::Acquire) {
-            NONE => None,
-            position => Some(position),
-        };
-        let counters: Vec<&Counters> =
-            self.blocks().flat_map(|block| block.segments.iter()).collect();
-        let total = counters.iter().map(|counters| counters.length).sum();
-        let mut start = 0;
-        counters
-            .into_iter()
-            .map(|counters| {
-                let covered =
-                    acknowledged.map(|position| covered(position, start, counters.length, total));
-                start += counters.length;
-                counters.snapshot(covered)
-            })
-            .collect()
+        let reported = self.reported.load(Ordering::Acquire);
+        self.counters().map(|counters| counters.snapshot(reported)).collect()
     }
 
-    /// Raises what is acknowledged to `position`; never lowers it.
-    pub(super) fn acknowledge(&self, position: u64) {
-        let current = self.acknowledged.load(Ordering::Relaxed);
-        if current == NONE || current < position {
-            self.acknowledged.store(position, Ordering::Release);
+    /// Takes a report that covers these samples, counted from the start of the playout over repeats
+    /// and loops, of which up to `lost` did not arrive.
+    pub(super) fn acknowledge(&self, samples: Range<u64>, lost: u64) {
+        let total = self.counters().map(|counters| counters.length).sum();
+        let mut start = 0;
+        for counters in self.counters() {
+            let covered = |position| covered(position, start, counters.length, total);
+            let newly = covered(samples.end) - covered(samples.start);
+            counters.acknowledged(newly.saturating_sub(lost));
+            start += counters.length;
         }
+        self.reported.store(true, Ordering::Release);
     }
 
     /// Appends the counters of an `extend`. Called by one owner at a time.
@@ -93,6 +89,10 @@ impl PlayoutProgress {
         let last = self.blocks().last().expect("there is a first block");
         let appended = last.next.set(block);
         debug_assert!(appended.is_ok(), "only one owner appends");
+    }
+
+    fn counters(&self) -> impl Iterator<Item = &Counters> {
+        self.blocks().flat_map(|block| block.segments.iter())
     }
 
     fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
@@ -115,6 +115,7 @@ impl Block {
         let counters = segments.iter().map(|segment| Counters {
             length: segment.prompt.bytes.len() as u64 * u64::from(segment.repeat.max(1)),
             sent: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
             first_packet: AtomicU64::new(NONE),
             last_packet: AtomicU64::new(NONE),
         });
@@ -133,15 +134,24 @@ impl Counters {
         self.sent.store(self.sent.load(Ordering::Relaxed) + samples, Ordering::Release);
     }
 
-    fn snapshot(&self, covered: Option<u64>) -> SegmentProgress {
+    fn acknowledged(&self, samples: u64) {
+        let before = self.acknowledged.load(Ordering::Relaxed);
+        self.acknowledged.store(before + samples, Ordering::Release);
+    }
+
+    fn snapshot(&self, reported: bool) -> SegmentProgress {
+        // Before what was sent, so that it cannot be ahead of it.
+        let acknowledged = self.acknowledged.load(Ordering::Acquire);
         let samples_sent = self.sent.load(Ordering::Acquire);
         let wall = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
             NONE => None,
             nanoseconds => Some(UNIX_EPOCH + Duration::from_nanos(nanoseconds)),
         };
         SegmentProgress {
+            samples_planned: self.length,
             samples_sent,
-            samples_acknowledged: covered.map(|covered| covered.min(samples_sent)),
+            // Less was sent than is covered where the kernel refused packets.
+            samples_acknowledged: reported.then(|| acknowledged.min(samples_sent)),
             first_packet: wall(&self.first_packet),
             last_packet: wall(&self.last_packet),
         }

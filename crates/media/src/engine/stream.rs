@@ -231,9 +231,11 @@ impl Stream {
             let Some(due) = self.due.filter(|due| *due <= horizon) else { break };
             let Some(to) = self.incoming.rtp_target() else { break };
             if burst == MAX_BURST {
-                // Behind by more than a burst may make up for: everything moves back.
+                // Behind by more than a burst may make up for: everything moves back, by whole
+                // packets, so that a stall does not put all streams on one moment for good.
                 self.counters.counts.slips.add(1);
-                let next = now.at + PACKET;
+                let behind = (horizon - due).as_nanos() / PACKET.as_nanos();
+                let next = due + PACKET * u32::try_from(behind + 1).unwrap_or(u32::MAX);
                 self.clock.slip(next);
                 self.due = Some(next);
                 break;
@@ -330,8 +332,8 @@ impl Stream {
         {
             if datagram.sent {
                 playout.credit(filled, wall);
-                self.ledger.record(&playout.progress, index, filled.position, filled.samples);
             }
+            self.ledger.record(&playout.progress, index, filled.position, filled.samples);
             if filled.last {
                 self.finish_if_over(now);
             }
@@ -353,9 +355,9 @@ impl Stream {
             }
             Channel::Rtp | Channel::Rtcp => {
                 let (ssrc, last) = (self.clock.ssrc(), self.clock.last_index());
-                self.incoming.rtcp(now, from, channel, datagram, ssrc, |highest| {
+                self.incoming.rtcp(now, from, channel, datagram, ssrc, |highest, lost| {
                     if let Some(last) = last {
-                        self.ledger.acknowledge(highest, last);
+                        self.ledger.acknowledge(highest, lost, last);
                     }
                 });
             }

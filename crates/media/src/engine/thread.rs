@@ -1,5 +1,5 @@
 //! The shell around the core: an OS thread that sleeps until the next deadline, command or packet,
-//! reads the clock once, and lets the [`Shard`] do the rest.
+//! reads the clock, and lets the [`Shard`] do the rest.
 //!
 //! It sleeps in epoll with a timerfd set to the absolute deadline, which wakes with the precision
 //! of the kernel's high-resolution timers. Nothing wakes it while no stream has anything to do.
@@ -14,19 +14,17 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use rustix::{
     event::{EventfdFlags, epoll, eventfd},
-    time::{
-        ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec,
-        clock_gettime, timerfd_create, timerfd_settime,
-    },
+    time::Timespec,
 };
 
 use super::{
     EngineFull, Now,
+    clock::{Clock, Timer},
     sender::{Channel, SocketSender, Sockets},
     shard::{Shard, StreamId},
     stats::ShardCounters,
@@ -193,26 +191,33 @@ impl Shell {
 
     fn run(mut self) {
         while !self.wake.stop.load(Ordering::Acquire) {
-            let mut ready = self.sleep();
-            self.counters.wakes.add(1);
-            let now = self.clock.now();
-            self.take_commands(now);
-            if let Some(rest_until) = self.rest_until
-                && rest_until <= now.at
-            {
-                self.rest_until = None;
-                ready = true;
-            }
-            if ready {
-                self.receive(now);
-            }
-            self.shard.tick(now);
+            let ready = self.sleep();
+            self.turn(ready);
         }
         let now = self.clock.now();
         self.take_commands(now);
         for id in self.shard.ids() {
             self.close(now, id);
         }
+    }
+
+    /// Does everything that is to be done now; `ready` if that may be receiving.
+    fn turn(&mut self, mut ready: bool) {
+        self.counters.wakes.add(1);
+        let now = self.clock.now();
+        self.take_commands(now);
+        if let Some(rest_until) = self.rest_until
+            && rest_until <= now.at
+        {
+            self.rest_until = None;
+            ready = true;
+        }
+        if ready {
+            self.receive(now);
+        }
+        // Read anew: what commands and packets took is lateness of what leaves now.
+        let now = self.clock.now();
+        self.shard.tick(now);
     }
 
     /// Sleeps until something is to be done; true if that may be receiving.
@@ -331,94 +336,30 @@ impl Shell {
     }
 }
 
-/// A timerfd set to absolute times of the monotonic clock.
-struct Timer {
-    timerfd: OwnedFd,
-    set_to: Option<Timespec>,
-}
-
-impl Timer {
-    fn new() -> io::Result<Self> {
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        Ok(Self { timerfd: timerfd_create(TimerfdClockId::Monotonic, flags)?, set_to: None })
-    }
-
-    /// Notes that it has expired: it stays readable until it is set anew.
-    fn has_fired(&mut self) {
-        let _ = rustix::io::read(&self.timerfd, &mut [0; 8]);
-        self.set_to = None;
-    }
-
-    fn set(&mut self, to: Option<Timespec>) {
-        if to == self.set_to {
-            return;
-        }
-        self.set_to = to;
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // All zeros disarm it.
-        let setting = Itimerspec { it_interval: zero, it_value: to.unwrap_or(zero) };
-        let set = timerfd_settime(&self.timerfd, TimerfdTimerFlags::ABSTIME, &setting);
-        debug_assert!(set.is_ok(), "valid times are always taken");
-    }
-}
-
-/// Reads the monotonic clock once per tick; wall-clock time is counted on from it and put right
-/// every second, so that steps of the wall clock are followed.
-struct Clock {
-    /// The same moment as an [`Instant`], which has no number, and as the kernel's number.
-    instant: Instant,
-    monotonic: Duration,
-    wall: (Duration, SystemTime),
-}
-
-impl Clock {
-    fn new() -> Self {
-        let monotonic = monotonic();
-        Self { instant: Instant::now(), monotonic, wall: (monotonic, SystemTime::now()) }
-    }
-
-    fn now(&mut self) -> Now {
-        let monotonic = monotonic();
-        let mut since = monotonic.saturating_sub(self.wall.0);
-        if since >= Duration::from_secs(1) {
-            self.wall = (monotonic, SystemTime::now());
-            since = Duration::ZERO;
-        }
-        Now {
-            at: self.instant + monotonic.saturating_sub(self.monotonic),
-            wall: self.wall.1 + since,
-        }
-    }
-
-    fn monotonic(&self, at: Instant) -> Timespec {
-        let at = self.monotonic + at.saturating_duration_since(self.instant);
-        Timespec {
-            tv_sec: i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(at.subsec_nanos()),
-        }
-    }
-}
-
-fn monotonic() -> Duration {
-    let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+    use std::{
+        net::{Ipv4Addr, SocketAddr, UdpSocket},
+        pin::pin,
+        task::Context,
+    };
 
-    use tokio::sync::mpsc::error::TryRecvError::{Disconnected, Empty};
+    use tokio::sync::{
+        mpsc::error::TryRecvError::{Disconnected, Empty},
+        oneshot,
+    };
 
     use super::*;
     use crate::{
         codec::Codec,
-        engine::{Remote, StreamEvent, stats::StreamCounters},
+        engine::{
+            PlayoutId, Remote, StreamEvent,
+            stats::{LATE, StreamCounters},
+        },
     };
 
-    #[test]
-    fn a_stream_closes_even_if_the_queue_is_full() {
+    /// A thread's both ends, without the thread.
+    fn shell() -> (Shell, ShardThread) {
         let (queue, commands) = sync_channel(2);
         let wake = Arc::new(Wake {
             eventfd: eventfd(0, EventfdFlags::NONBLOCK).unwrap(),
@@ -427,34 +368,69 @@ mod tests {
             stop: AtomicBool::new(false),
         });
         let counters = Arc::new(ShardCounters::default());
-        let mut shell = Shell::new(commands, Arc::clone(&wake), Arc::clone(&counters)).unwrap();
-        let owners = ShardThread { queue, wake, counters, thread: None };
+        let shell = Shell::new(commands, Arc::clone(&wake), Arc::clone(&counters)).unwrap();
+        (shell, ShardThread { queue, wake, counters, thread: None })
+    }
 
+    const ID: StreamId = StreamId(7);
+
+    fn add(setup: Box<StreamSetup>) -> Command {
+        let rtp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Command::Add { id: ID, setup, sockets: Sockets { rtp, rtcp: None } }
+    }
+
+    fn tones(codes: Vec<u8>) -> Command {
+        let (duration, gap) = (Duration::from_millis(100), Duration::ZERO);
+        Command::Stream(ID, StreamCommand::Tones { codes, duration, gap })
+    }
+
+    #[test]
+    fn a_stream_closes_even_if_the_queue_is_full() {
+        let (mut shell, owners) = shell();
         let abandoned = Arc::new(AtomicBool::new(false));
         let (setup, mut events) = setup(&abandoned);
-        let rtp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let id = StreamId(7);
-        owners.send(Command::Add { id, setup, sockets: Sockets { rtp, rtcp: None } }).unwrap();
-        let stop = || {
-            Command::Stream(
-                id,
-                StreamCommand::Tones {
-                    codes: vec![],
-                    duration: Duration::ZERO,
-                    gap: Duration::ZERO,
-                },
-            )
-        };
-        owners.send(stop()).unwrap();
-        assert!(owners.send(stop()).is_err(), "refused, not lost silently");
+        owners.send(add(setup)).unwrap();
+        owners.send(tones(vec![])).unwrap();
+        assert!(owners.send(tones(vec![])).is_err(), "refused, not lost silently");
         assert_eq!(owners.counters.commands_refused.load(Ordering::Relaxed), 1);
-        owners.close(id, &abandoned);
+        owners.close(ID, &abandoned);
 
         assert!(events.try_recv().is_err_and(|error| error == Empty));
         let now = shell.clock.now();
         shell.take_commands(now);
         assert!(events.try_recv().is_err_and(|error| error == Disconnected), "the stream is gone");
         assert_eq!(shell.shard.deadline(), None);
+    }
+
+    /// Takes its time when it is woken.
+    struct Slow;
+
+    impl std::task::Wake for Slow {
+        fn wake(self: Arc<Self>) {
+            let begun = Instant::now();
+            while begun.elapsed() < 2 * LATE {
+                std::hint::spin_loop();
+            }
+        }
+    }
+
+    #[test]
+    fn what_commands_take_is_lateness_of_the_packets_behind_them() {
+        let (mut shell, owners) = shell();
+        let (setup, _events) = setup(&Arc::new(AtomicBool::new(false)));
+        owners.send(add(setup)).unwrap();
+        owners.send(tones(vec![1])).unwrap();
+        let now = shell.clock.now();
+        shell.take_commands(now);
+
+        let (done, mut stopped) = oneshot::channel();
+        let waker = Arc::new(Slow).into();
+        assert!(pin!(&mut stopped).poll(&mut Context::from_waker(&waker)).is_pending());
+        let stop = StreamCommand::Stop { id: PlayoutId(1), done: Some(done) };
+        owners.send(Command::Stream(ID, stop)).unwrap();
+        shell.turn(false);
+        // More if the machine lost time as well.
+        assert!(owners.counters.late_packets.get() >= 1);
     }
 
     fn setup(
@@ -465,7 +441,7 @@ mod tests {
             remote: Remote { rtp: SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), rtcp: None },
             codec: Codec::Pcmu,
             payload_type: 0,
-            telephone_event: None,
+            telephone_event: Some(101),
             ssrc: 1,
             first_sequence: 1,
             first_timestamp: 1,

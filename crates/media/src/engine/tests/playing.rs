@@ -107,6 +107,7 @@ proptest! {
         } else {
             let expected: Vec<u8> = round.iter().copied().cycle().take(rounds as usize * 160).collect();
             prop_assert_eq!(audio(&sent), expected);
+            prop_assert!(sent.windows(2).all(|pair| pair[1].at - pair[0].at == ms(20)));
             prop_assert_eq!(owner.events(), [stopped(1)]);
             let total: u64 = progress.segments().iter().map(|it| it.samples_sent).sum();
             prop_assert_eq!(total, rounds * 160);
@@ -263,6 +264,28 @@ fn a_late_tick_sends_three_packets_at_most_and_the_rest_moves_back() {
 }
 
 #[test]
+fn a_stall_leaves_streams_spread_over_the_20_ms() {
+    let mut rig = Rig::new();
+    let owners: Vec<_> = (0..4).map(|_| rig.stream(Options::default())).collect();
+    for owner in &owners {
+        rig.play(owner, 1, &[segment(&samples(1, 160 * 30), 1)], true, false);
+        rig.run(ms(5));
+    }
+    rig.stall(ms(1_000));
+    rig.rtp();
+    rig.run(ms(40));
+    let sent = rig.rtp();
+    for owner in &owners {
+        let own: Vec<_> = sent.iter().filter(|sent| sent.slot == owner.slot).cloned().collect();
+        let phase = 5 * owner.slot as u64;
+        // The burst was at 1,020.
+        let first = if phase == 0 { 1_040 } else { 1_020 + phase };
+        assert_eq!(times(&own), [first, first + 20]);
+    }
+    assert!(owners.iter().all(|owner| owner.stats().counts.slips == 1));
+}
+
+#[test]
 fn a_slightly_late_tick_does_not_move_the_grid() {
     let (mut rig, owner) = Rig::with_stream();
     rig.play(&owner, 1, &[segment(&samples(1, 160 * 6), 1)], true, false);
@@ -314,9 +337,13 @@ fn receipts_count_only_what_the_kernel_took() {
     rig.shard.sender().refuse = false;
     rig.run(ms(200));
     let segment = progress.segments()[0];
-    assert_eq!(segment.samples_sent, 3 * 160);
+    assert_eq!((segment.samples_sent, segment.samples_planned), (3 * 160, 5 * 160));
     assert_eq!(owner.stats().counts.send_errors, 2);
-    assert_eq!(owner.events(), [finished(1)], "errors end nothing");
+    assert_eq!(
+        owner.events(),
+        [finished(1)],
+        "errors end nothing: the owner judges by what was sent"
+    );
     let sequences: Vec<_> = rig.rtp().iter().map(|sent| sent.header().sequence).collect();
     assert_eq!(sequences, [0xFFFE, 1, 2], "the far end sees the loss");
 }

@@ -11,16 +11,16 @@ fn reporting() -> Options {
     Options { rtcp_interval: INTERVAL, ..Options::default() }
 }
 
-/// The far end's report that it has our packets up to `highest`.
+/// The far end's report that it has our packets up to `highest`, all of them.
 fn receiver_report(highest: u32) -> Vec<u8> {
-    report_about(Options::default().ssrc, highest)
+    report_about(Options::default().ssrc, highest, 0)
 }
 
-fn report_about(ssrc: u32, highest: u32) -> Vec<u8> {
+fn report_about(ssrc: u32, highest: u32, cumulative_lost: i32) -> Vec<u8> {
     let block = ReportBlock {
         ssrc,
         fraction_lost: 0,
-        cumulative_lost: 2,
+        cumulative_lost,
         highest_sequence: highest,
         jitter: 16,
         last_sender_report: 0,
@@ -51,8 +51,40 @@ fn a_receiver_report_tells_what_was_heard_of_each_segment() {
     assert_eq!(acknowledged(&progress), [Some(200), Some(280)], "also after the end");
     rig.deliver(&owner, Channel::Rtcp, address(4_001), &receiver_report(0x1_0001));
     assert_eq!(acknowledged(&progress), [Some(200), Some(300)], "never the padding");
-    let stats = owner.stats();
-    assert_eq!((stats.remote_lost, stats.remote_jitter), (2, ms(2)));
+    assert_eq!(owner.stats().remote_jitter, ms(2));
+}
+
+#[test]
+fn packets_the_far_end_lost_are_in_no_receipt() {
+    let (mut rig, owner) = Rig::with_stream();
+    let segments = [segment(&samples(1, 800), 1), segment(&samples(2, 800), 1)];
+    let progress = rig.play(&owner, 1, &segments, true, false);
+    rig.run(ms(500));
+    let report = |rig: &mut Rig, packets: u32, lost| {
+        let highest = u32::from(FIRST_SEQUENCE) + packets - 1;
+        let bytes = report_about(Options::default().ssrc, highest, lost);
+        rig.deliver(&owner, Channel::Rtcp, address(4_001), &bytes);
+        acknowledged(&progress)
+    };
+    assert_eq!(report(&mut rig, 5, 2), [Some(480), Some(0)]);
+    assert_eq!(report(&mut rig, 10, 2), [Some(480), Some(800)]);
+    assert_eq!(owner.stats().remote_lost, 2);
+}
+
+#[test]
+fn packets_that_the_kernel_refused_are_taken_off_once() {
+    let (mut rig, owner) = Rig::with_stream();
+    let progress = rig.play(&owner, 1, &[segment(&samples(1, 800), 1)], true, false);
+    rig.shard.sender().refuse = true;
+    rig.run(ms(40));
+    rig.shard.sender().refuse = false;
+    rig.run(ms(200));
+    // The far end sees two numbers missing.
+    let highest = u32::from(FIRST_SEQUENCE) + 4;
+    let bytes = report_about(Options::default().ssrc, highest, 2);
+    rig.deliver(&owner, Channel::Rtcp, address(4_001), &bytes);
+    assert_eq!(acknowledged(&progress), [Some(480)]);
+    assert_eq!(progress.segments()[0].samples_sent, 480);
 }
 
 #[test]
@@ -60,7 +92,7 @@ fn reports_about_others_or_from_strangers_acknowledge_nothing() {
     let (mut rig, owner) = Rig::with_stream();
     let progress = rig.play(&owner, 1, &[segment(&samples(1, 800), 1)], true, false);
     rig.run(ms(100));
-    rig.deliver(&owner, Channel::Rtcp, address(4_001), &report_about(1, 0x1_0002));
+    rig.deliver(&owner, Channel::Rtcp, address(4_001), &report_about(1, 0x1_0002, 0));
     let stranger = SocketAddr::from(([198, 51, 100, 7], 4_001));
     rig.deliver(&owner, Channel::Rtcp, stranger, &receiver_report(0x1_0002));
     assert_eq!(acknowledged(&progress), [None]);
