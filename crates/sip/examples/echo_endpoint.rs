@@ -80,6 +80,7 @@ fn config(listen: SocketAddr) -> EndpointConfig {
             name: "loopback".to_owned(),
             uri: None,
             username: None,
+            from: None,
             password: None,
             register: false,
             peers: if open { loopback.to_vec() } else { Vec::new() },

@@ -18,7 +18,7 @@ use crate::{
     leg::{Attachment, LegHandle, LegSinks},
     port_pool::PortPool,
     registrar,
-    shell::{CallRequest, Command, Media, Shell},
+    shell::{CallRequest, Command, Media, Shell, Way},
     transport::{self, Arrival, Links},
     user_agent::{self, RegistrationState, Transport, UserAgent},
 };
@@ -78,6 +78,9 @@ pub struct Trunk {
     pub uri: Option<String>,
     /// Digest user name for its challenges.
     pub username: Option<String>,
+    /// User part of From and Contact in calls to it; `username` if not set, and without either the
+    /// call's own.
+    pub from: Option<String>,
     /// Digest password.
     pub password: Option<String>,
     /// Keep a registration there.
@@ -132,7 +135,7 @@ pub struct OutgoingCall {
     pub target: String,
     /// Name of the trunk whose credentials answer a challenge.
     pub trunk: Option<String>,
-    /// User part of our From URI.
+    /// User part of our From URI, unless the trunk knows us by another.
     pub from_user: String,
     /// Display name of our From.
     pub from_display: Option<String>,
@@ -150,8 +153,8 @@ pub struct IncomingCall {
     pub to_user: String,
     /// SIP Call-ID.
     pub sip_call_id: String,
-    /// The leg; it rings (180) until a `LegCommand` comes. Signals are kept until
-    /// [`LegHandle::attach`].
+    /// The leg. Its caller hears it ring (180) from [`LegHandle::attach`] on, until a `LegCommand`
+    /// comes; signals are kept until then, too.
     pub leg: LegHandle,
 }
 
@@ -204,8 +207,10 @@ impl Endpoint {
         let EndpointConfig { udp, tcp, external_address, .. } = &config;
         let links = Links::bind(udp, tcp, *external_address, inbox_sender.clone()).await?;
         let (udp, tcp) = (links.udp_addrs(), links.tcp_addrs());
+        let mut resolving = BTreeSet::new();
         for (index, trunk) in config.trunks.iter().enumerate().filter(|(_, trunk)| trunk.register) {
             tokio::spawn(resolve_trunk(index, trunk.clone(), inbox_sender.clone()));
+            resolving.insert(index);
         }
         let trunks = config.trunks.iter().map(|trunk| trunk.name.clone()).collect();
         let (registration_sender, registrations) =
@@ -238,6 +243,7 @@ impl Endpoint {
             mailbox: Arc::default(),
             incoming,
             registrations: registration_sender,
+            resolving,
             legs: HashMap::new(),
             undelivered: BTreeSet::new(),
         };
@@ -271,20 +277,29 @@ impl Endpoint {
         attachment: Attachment,
     ) -> Result<LegHandle, CallError> {
         let bad_target = || CallError::BotBadTarget(call.target.clone());
-        let uri = registrar::callable(&call.target).ok_or_else(bad_target)?;
-        let transport = transport_of(&uri).ok_or_else(bad_target)?;
-        let is_phone =
-            matches!(uri.host(), Some(Host::Name(name)) if name.as_bytes() == b"registered");
-        let remote =
-            if is_phone { None } else { Some(resolve(&uri).await.ok_or_else(bad_target)?) };
+        let uri = registrar::callable(&call.target);
         let (reply, answer) = oneshot::channel();
-        let call = Box::new(CallRequest { call, uri, transport, remote, attachment });
+        let is_bound = Command::IsBound { target: call.target.clone(), reply };
+        self.commands.send(is_bound).await.map_err(|_| CallError::Stopped)?;
+        let way = if uri.as_ref().is_some_and(is_registered)
+            || answer.await.map_err(|_| CallError::Stopped)?
+        {
+            Way::Bound
+        } else {
+            let uri = uri.ok_or_else(bad_target)?;
+            let transport = transport_of(&uri).ok_or_else(bad_target)?;
+            let remote = resolve(&uri).await.ok_or_else(bad_target)?;
+            Way::Direct { uri, transport, remote }
+        };
+        let (reply, answer) = oneshot::channel();
+        let call = Box::new(CallRequest { call, way, attachment });
         self.commands.send(Command::Call { call, reply }).await.map_err(|_| CallError::Stopped)?;
         answer.await.map_err(|_| CallError::Stopped)?
     }
 
     /// The contact URI of the phone registered for a Graph user id, if there is one. A call to
-    /// exactly this URI takes the way on which the phone registered, also through a NAT.
+    /// exactly this URI takes the way on which the phone registered, also through a NAT and whatever
+    /// host and transport the URI names. Of several contacts, the one registered last.
     pub async fn contact_of(&self, user_id: &str) -> Option<String> {
         let (reply, answer) = oneshot::channel();
         let user_id = user_id.to_owned();
@@ -326,6 +341,11 @@ impl Endpoint {
     }
 }
 
+/// Whether a URI means a phone by its user name and not by its contact.
+pub(crate) fn is_registered(uri: &Uri) -> bool {
+    matches!(uri.host(), Some(Host::Name(name)) if name.as_bytes() == b"registered")
+}
+
 /// The transport a URI asks for, if it is one of ours.
 pub(crate) fn transport_of(uri: &Uri) -> Option<Transport> {
     match uri.selected_transport() {
@@ -351,7 +371,7 @@ async fn resolve(uri: &Uri) -> Option<SocketAddr> {
 }
 
 /// Resolves a trunk's name, however long that takes.
-async fn resolve_trunk(index: usize, trunk: Trunk, inbox: mpsc::Sender<Arrival>) {
+pub(crate) async fn resolve_trunk(index: usize, trunk: Trunk, inbox: mpsc::Sender<Arrival>) {
     let Some(uri) = trunk.uri.as_deref().and_then(registrar::callable) else {
         tracing::warn!(trunk = trunk.name, "a trunk without a SIP URI cannot be registered at");
         return;

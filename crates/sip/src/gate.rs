@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use sipx_sip::{
-    Finding, Limits, Message, Method, Request, Response, StreamParser, Via,
+    Finding,
+    HeaderName::ContentLength,
+    Limits, Message, Method, Request, Response, StreamParser, Via,
     error::{LimitKind, ParseError},
     headers::Contact,
     parse_datagram, validate_request, validate_response,
@@ -80,10 +82,11 @@ impl StreamGate {
                 if !messages.is_empty() {
                     self.crlf = 0;
                 }
-                let refused = |verdict: &Verdict| matches!(verdict, Verdict::Refuse(_));
+                // Other calls may share the connection, so a faulty message costs only itself. But
+                // whoever is not clear about a length may have desynchronised on purpose.
+                let lengths = |message: &Message| message.headers().count(&ContentLength);
+                read.close = messages.iter().any(|message| lengths(message) != 1);
                 read.verdicts = messages.into_iter().map(judge).collect();
-                // Whoever sends one malformed message here may have desynchronised on purpose.
-                read.close = read.verdicts.iter().any(refused);
             }
             Err(error) => {
                 read.verdicts.push(refuse(&self.recent, status_of(&error)));
@@ -176,7 +179,7 @@ fn is_clean(headers: &sipx_sip::Headers) -> bool {
 
 /// Headers that may stand only once, beyond those that sipx checks.
 fn has_odd_repetition(headers: &sipx_sip::Headers) -> bool {
-    use sipx_sip::HeaderName::{ContentLength, ContentType, Expires};
+    use sipx_sip::HeaderName::{ContentType, Expires};
     [ContentType, ContentLength, Expires].iter().any(|name| headers.count(name) > 1)
 }
 

@@ -42,7 +42,8 @@ impl LegHandle {
         Self { id, sip_call_id: sip_call_id.into(), mailbox }
     }
 
-    /// Names the call's sinks for an incoming leg and delivers what was kept.
+    /// Names the call's sinks for an incoming leg and delivers what was kept. From now on its caller
+    /// hears it ring (180).
     pub fn attach(&self, sinks: LegSinks) {
         self.attach_with(Attachment { sinks, tap: None });
     }
@@ -59,6 +60,14 @@ impl LegHandle {
                 wishes.decision.get_or_insert(Decision::Reject(reason));
             }
             LegCommand::HangUp => wishes.hang_up = true,
+        });
+    }
+
+    /// Refuses an incoming call because nobody has the number it asks for: SIP 404. If nothing was
+    /// attached, its caller has not heard it ring.
+    pub fn not_found(&self) {
+        self.mailbox.post(self.id, |wishes| {
+            wishes.decision.get_or_insert(Decision::NotFound);
         });
     }
 
@@ -97,6 +106,8 @@ pub(crate) struct Attachment {
 pub(crate) enum Decision {
     Answer,
     Reject(RejectReason),
+    /// 404, which Graph has no reason for either.
+    NotFound,
     /// 603; Graph has no such reason, people at phones do.
     Decline,
 }

@@ -4,6 +4,7 @@
 //! clock, and `shell` acts. sipx-sip parses messages and runs their transactions; nothing of it is
 //! visible outside.
 
+mod dialled;
 mod digest;
 mod endpoint;
 mod gate;
@@ -17,6 +18,7 @@ mod shell;
 mod transport;
 mod user_agent;
 
+pub use dialled::DialledUri;
 pub use digest::DigestAlgorithm;
 pub use endpoint::{
     CallError, Endpoint, EndpointConfig, IncomingCall, OutgoingCall, Party, PhoneAccount, Trunk,

@@ -152,6 +152,7 @@ impl Phone {
             name: SERVER.to_owned(),
             uri: Some(uri),
             username: Some(config.user.clone()),
+            from: None,
             password: Some(config.password.clone()),
             register: config.register,
             peers: vec![(config.server.ip(), if config.server.is_ipv4() { 32 } else { 128 })],
@@ -267,6 +268,8 @@ impl Shared {
         let call = PhoneCall::start(incoming.leg, wiring, Some(policy));
         let mut calls = self.lock_calls();
         calls.latest = Some(call.clone());
+        // Each keeps what it heard; those that ended while nobody came for them are not missed.
+        calls.waiting.retain(|call| !matches!(call.stage(), CallStage::Ended(_)));
         calls.waiting.push_back(call);
         if calls.waiting.len() > MOST_WAITING {
             calls.waiting.pop_front();

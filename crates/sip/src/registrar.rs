@@ -210,8 +210,11 @@ fn apply(
         bindings.remove(at);
     }
     if let Some(lifetime) = lifetime {
-        // A phone that restarted comes from the same place under a new contact.
-        bindings.retain(|binding| binding.source != request.flow.remote);
+        // A phone that restarted comes from the same place under a new contact; the contacts of one
+        // run share its Call-ID (RFC 3261 §10.2) and may be several.
+        bindings.retain(|binding| {
+            binding.source != request.flow.remote || binding.call_id == request.call_id
+        });
         bindings.push(Binding {
             flow: request.flow.or_listener(&uri),
             source: request.flow.remote,

@@ -1,24 +1,28 @@
 //! The endpoint's task: feeds the user agent with messages, wishes and time, and carries out what
 //! it wants.
 
+mod leg_port;
+
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use graphophone_call::LegEvent;
-use graphophone_media::engine::{Engine, StreamConfig, StreamHandle};
+use graphophone_media::engine::{Engine, StreamConfig};
 use sipx_sip::{Message, Uri, auth::Credentials};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::leg_port::{LegPort, Owner};
 use crate::{
-    endpoint::{CallError, IncomingCall, OutgoingCall},
+    endpoint::{CallError, IncomingCall, OutgoingCall, is_registered, resolve_trunk},
     gate::Verdict,
     leg::{Attachment, Decision, LegHandle, LegSignal, Mailbox, Wishes},
     port_pool::{PortPair, PortPool},
+    registrar::Binding,
     sdp::{self, Agreed},
     transport::{Arrival, Links},
     user_agent::{Flow, LegId, NewCall, Output, RegistrationState, Transport, UserAgent},
@@ -33,19 +37,37 @@ const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the handles ask of the task.
 pub(crate) enum Command {
-    Call { call: Box<CallRequest>, reply: oneshot::Sender<Result<LegHandle, CallError>> },
-    ContactOf { user_id: String, reply: oneshot::Sender<Option<String>> },
-    ShutDown { reply: oneshot::Sender<()> },
+    Call {
+        call: Box<CallRequest>,
+        reply: oneshot::Sender<Result<LegHandle, CallError>>,
+    },
+    /// Whether [`Way::Bound`] leads to a target.
+    IsBound {
+        target: String,
+        reply: oneshot::Sender<bool>,
+    },
+    ContactOf {
+        user_id: String,
+        reply: oneshot::Sender<Option<String>>,
+    },
+    ShutDown {
+        reply: oneshot::Sender<()>,
+    },
 }
 
-/// An outgoing call with its target parsed and, if it is not a phone of ours, resolved.
+/// An outgoing call and the way it takes.
 pub(crate) struct CallRequest {
     pub(crate) call: OutgoingCall,
-    pub(crate) uri: Uri,
-    pub(crate) transport: Transport,
-    /// Address of the target's host; `None` for `registered`.
-    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) way: Way,
     pub(crate) attachment: Attachment,
+}
+
+/// How the target of a call is reached.
+pub(crate) enum Way {
+    /// As the phone registered whose contact it is: whatever that names, nothing is looked up.
+    Bound,
+    /// At the address its host resolved to.
+    Direct { uri: Uri, transport: Transport, remote: SocketAddr },
 }
 
 /// Settings of the task beside the user agent's.
@@ -65,33 +87,11 @@ pub(crate) struct Shell {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) incoming: mpsc::Sender<IncomingCall>,
     pub(crate) registrations: watch::Sender<Vec<RegistrationState>>,
+    /// Trunks whose names are being looked up.
+    pub(crate) resolving: BTreeSet<usize>,
     pub(crate) legs: HashMap<LegId, LegPort>,
     /// Legs whose kept signals have not been handed over.
     pub(crate) undelivered: BTreeSet<LegId>,
-}
-
-/// The shell's side of a leg.
-#[derive(Default)]
-pub(crate) struct LegPort {
-    owner: Owner,
-    kept: VecDeque<LegSignal>,
-    ports: Option<PortPair>,
-    stream: Weak<StreamHandle>,
-    /// To be answered as soon as somebody listens.
-    answer_on_attach: bool,
-    /// Nothing more will come.
-    ended: bool,
-}
-
-/// Who listens to a leg.
-#[derive(Default)]
-enum Owner {
-    /// A call that has not named its sinks; signals are kept.
-    #[default]
-    Unattached,
-    Attached(Attachment),
-    /// The handle was dropped.
-    Gone,
 }
 
 impl Shell {
@@ -172,6 +172,7 @@ impl Shell {
     }
 
     fn register(&mut self, now: Instant, trunk: usize, remote: SocketAddr) {
+        self.resolving.remove(&trunk);
         let uri = self.user_agent.trunks().get(trunk).and_then(|trunk| trunk.uri.clone());
         let Some(uri) = uri.as_deref().and_then(crate::registrar::callable) else { return };
         let Some(transport) = crate::endpoint::transport_of(&uri) else { return };
@@ -187,6 +188,10 @@ impl Shell {
                 // If the caller has gone meanwhile, the handle in the reply hangs up.
                 let _ = reply.send(self.call(now, *call));
             }
+            Command::IsBound { target, reply } => {
+                // Whoever asked may have gone; so for the reply below.
+                let _ = reply.send(self.binding(now, &target).is_some());
+            }
             Command::ContactOf { user_id, reply } => {
                 let binding = self.user_agent.contact_of(now, &user_id);
                 let uri = binding.map(|binding| binding.uri().to_bytes());
@@ -198,22 +203,15 @@ impl Shell {
     }
 
     fn call(&mut self, now: Instant, request: CallRequest) -> Result<LegHandle, CallError> {
-        let CallRequest { call, uri, transport, remote, attachment } = request;
+        let CallRequest { call, way, attachment } = request;
         let bad_target = || CallError::BotBadTarget(call.target.clone());
-        let binding = match remote {
-            None => {
-                let user = uri.decoded_user().unwrap_or_default();
-                let user = String::from_utf8_lossy(&user);
-                let binding = self.user_agent.binding_of(now, &user);
-                Some(binding.ok_or_else(bad_target)?)
+        let phone = matches!(way, Way::Bound);
+        let (target, flow) = match way {
+            Way::Bound => {
+                let binding = self.binding(now, &call.target).ok_or_else(bad_target)?;
+                (binding.uri().clone(), Some(binding.flow))
             }
-            Some(_) => self.user_agent.binding_at(now, &call.target),
-        };
-        let phone = binding.is_some();
-        let (target, flow) = match (binding, remote) {
-            (Some(binding), _) => (binding.uri().clone(), Some(binding.flow)),
-            (None, Some(remote)) => (uri, self.links.flow_to(transport, remote)),
-            (None, None) => return Err(bad_target()),
+            Way::Direct { uri, transport, remote } => (uri, self.links.flow_to(transport, remote)),
         };
         let flow = flow.ok_or_else(bad_target)?;
         if !self.user_agent.has_slot() {
@@ -231,6 +229,8 @@ impl Shell {
         let credentials = trunk.filter(|_| same_host).and_then(|trunk| {
             Some(Credentials::new(trunk.username.clone()?, trunk.password.clone()?))
         });
+        // To a trunk we are our account there; many refuse a caller they do not know.
+        let account = trunk.and_then(|trunk| trunk.from.clone().or(trunk.username.clone()));
         let local = self.local(&ports, &flow);
         let (leg, sip_call_id) = self.user_agent.place_call(
             now,
@@ -238,7 +238,7 @@ impl Shell {
                 target,
                 flow,
                 phone,
-                from_user: call.from_user,
+                from_user: account.unwrap_or(call.from_user),
                 from_host: trunk_host,
                 from_display: call.from_display,
                 ring_timeout: call.ring_timeout,
@@ -252,6 +252,17 @@ impl Shell {
         Ok(LegHandle::new(leg, &sip_call_id, Arc::clone(&self.mailbox)))
     }
 
+    /// The binding that a target means: `sip:user@registered`, or exactly its contact.
+    fn binding(&self, now: Instant, target: &str) -> Option<&Binding> {
+        match crate::registrar::callable(target) {
+            Some(uri) if is_registered(&uri) => {
+                let user = uri.decoded_user().unwrap_or_default();
+                self.user_agent.binding_of(now, &String::from_utf8_lossy(&user))
+            }
+            Some(_) | None => self.user_agent.binding_at(now, target),
+        }
+    }
+
     fn wished(&mut self, leg: LegId, wishes: Wishes) {
         let now = Instant::now();
         if let Some(attachment) = wishes.attachment
@@ -259,13 +270,16 @@ impl Shell {
         {
             port.owner = Owner::Attached(attachment);
             self.undelivered.insert(leg);
-            if std::mem::take(&mut port.answer_on_attach) {
+            let is_awaited = std::mem::take(&mut port.answer_on_attach);
+            self.user_agent.ring(now, leg);
+            if is_awaited {
                 self.answer(now, leg);
             }
         }
         match wishes.decision {
             Some(Decision::Answer) => self.answer(now, leg),
             Some(Decision::Reject(reason)) => self.user_agent.reject(now, leg, reason),
+            Some(Decision::NotFound) => self.user_agent.not_found(now, leg),
             Some(Decision::Decline) => self.user_agent.decline(now, leg),
             None => {}
         }
@@ -334,6 +348,9 @@ impl Shell {
                     }
                 }
                 Output::Registration { trunk, state } => {
+                    if matches!(state, RegistrationState::Failed(408 | 503)) {
+                        self.look_up_again(trunk);
+                    }
                     self.registrations.send_modify(|states| {
                         if let Some(known) = states.get_mut(trunk) {
                             *known = state;
@@ -343,6 +360,15 @@ impl Shell {
             }
         }
         self.offer_kept();
+    }
+
+    /// Where a trunk's name led nobody answers; it may lead elsewhere by now.
+    fn look_up_again(&mut self, trunk: usize) {
+        if let Some(config) = self.user_agent.trunks().get(trunk)
+            && self.resolving.insert(trunk)
+        {
+            tokio::spawn(resolve_trunk(trunk, config.clone(), self.links.inbox()));
+        }
     }
 
     fn start_media(&mut self, leg: LegId, agreed: Agreed) {
@@ -414,29 +440,6 @@ impl Shell {
 
     fn retry_at(&self) -> Option<Instant> {
         (!self.undelivered.is_empty()).then(|| Instant::now() + RETRY)
-    }
-}
-
-impl LegPort {
-    /// Offers kept signals; `true` when the owner's queue is full.
-    fn offer(&mut self) -> bool {
-        match &self.owner {
-            Owner::Unattached => {}
-            Owner::Gone => self.kept.clear(),
-            Owner::Attached(attachment) => {
-                while let Some(signal) = self.kept.pop_front() {
-                    match attachment.sinks.signals.try_send(signal) {
-                        // A closed receiver wants nothing more; its handle will be dropped, too.
-                        Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-                        Err(mpsc::error::TrySendError::Full(signal)) => {
-                            self.kept.push_front(signal);
-                            return true;
-                        }
-                    }
-                }
-            }
-        }
-        false
     }
 }
 

@@ -150,11 +150,7 @@ impl Links {
     pub(crate) fn flow_to(&mut self, transport: Transport, remote: SocketAddr) -> Option<Flow> {
         let link = match transport {
             Transport::Udp => self.udp_towards(remote)?.id,
-            Transport::Tcp => {
-                let ours = |known: &Connection| known.outgoing && known.remote == remote;
-                let open = self.connections.iter().find(|(_, known)| ours(known));
-                open.map(|(id, _)| *id).unwrap_or_else(|| self.new_id())
-            }
+            Transport::Tcp => self.connection_to(remote),
         };
         Some(self.flow(transport, link, remote))
     }
@@ -166,22 +162,27 @@ impl Links {
             bytes = message.len(), "send");
         match flow.transport {
             Transport::Udp => {
-                if let Some(link) = self.udp.iter().find(|link| link.id == flow.link)
+                let own = self.udp.iter().find(|link| link.id == flow.link);
+                if let Some(link) = own.or_else(|| self.udp_towards(flow.remote))
                     && let Err(error) = link.sender.send_to(&message, flow.remote)
                 {
                     tracing::debug!(%error, "a datagram could not be sent");
                 }
             }
             Transport::Tcp => {
-                if !self.connections.contains_key(&flow.link) {
-                    self.open(flow.link, flow.remote);
+                let link = match flow.link {
+                    LinkId::ANY => self.connection_to(flow.remote),
+                    link => link,
+                };
+                if !self.connections.contains_key(&link) {
+                    self.open(link, flow.remote);
                 }
-                if let Some(connection) = self.connections.get(&flow.link)
+                if let Some(connection) = self.connections.get(&link)
                     && connection.writer.try_send(message).is_err()
                 {
                     tracing::debug!("a TCP peer does not read; its connection is closed");
                     connection.task.abort();
-                    self.closed_by_us(flow.link);
+                    self.closed_by_us(link);
                 }
             }
         }
@@ -200,6 +201,18 @@ impl Links {
     /// Our address as `remote` must see it in SDP, given the one RTP sockets are bound to.
     pub(crate) fn media_address(&self, bound: IpAddr, remote: SocketAddr) -> IpAddr {
         self.seen_by(bound, remote)
+    }
+
+    /// For what must come back to the endpoint's task.
+    pub(crate) fn inbox(&self) -> mpsc::Sender<Arrival> {
+        self.inbox.clone()
+    }
+
+    /// An open connection of ours to where a peer listens, or the name of one to be opened.
+    fn connection_to(&mut self, remote: SocketAddr) -> LinkId {
+        let ours = |known: &Connection| known.outgoing && known.remote == remote;
+        let open = self.connections.iter().find(|(_, known)| ours(known));
+        open.map(|(id, _)| *id).unwrap_or_else(|| self.new_id())
     }
 
     fn closed_by_us(&mut self, link: LinkId) {
@@ -403,7 +416,7 @@ impl Pump {
         let read = gate.push(bytes);
         for verdict in read.verdicts {
             match verdict {
-                // Straight to the queue: after a refusal the connection closes.
+                // Straight to the queue: it may be the last thing before the connection closes.
                 Verdict::Refuse(response) => {
                     let _ = self.writer.try_send(response);
                 }

@@ -182,9 +182,9 @@ impl From<CreateError> for ApiError {
             CreateError::Dial(DialError::BotBadTarget(_)) => {
                 Self::BotArgument(format!("targets[0]: {error}"))
             }
-            CreateError::Dial(DialError::ConfigDenies | DialError::ConfigNoTrunk) => {
-                Self::BotTargetDenied(error.to_string())
-            }
+            CreateError::Dial(
+                DialError::ConfigDenies | DialError::ConfigDevProfile | DialError::ConfigNoTrunk,
+            ) => Self::BotTargetDenied(error.to_string()),
             CreateError::TooManyCalls => Self::BotTooFast,
             CreateError::Command(error) => error.into(),
         }

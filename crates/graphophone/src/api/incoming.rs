@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::AppState;
 
-/// Finds the bot by `[[route]]` and hands the call over; without one the caller hears 480.
+/// Finds the bot by `[[route]]` and hands the call over; without one the caller gets 404.
 pub(crate) async fn take(state: &AppState, call: IncomingCall) {
     let refuse = |why: &str| {
         warn!(sip_call_id = call.sip_call_id, "incoming call refused: {why}");
@@ -21,7 +21,8 @@ pub(crate) async fn take(state: &AppState, call: IncomingCall) {
         return refuse("the server is stopping");
     }
     let Some((app, bot)) = state.bot_for(&call.to_user) else {
-        return refuse("no [[route]] matches the number");
+        warn!(sip_call_id = call.sip_call_id, "incoming call refused: no [[route]] for its number");
+        return call.leg.not_found();
     };
     let Some(webhook) = bot.calling_webhook.clone() else {
         return refuse("the bot has no calling_webhook");

@@ -122,6 +122,7 @@ sections! {
         name: String,
         uri: Option<String>,
         username: Option<String>,
+        from: Option<String>,
         password: Option<Secret>,
         #[serde(default)]
         register: bool,

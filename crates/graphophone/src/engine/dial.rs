@@ -1,6 +1,8 @@
 //! From a Graph identity to something SIP can dial, by the rules of `[dial]`.
 
-use crate::config::{Config, Pattern};
+use graphophone_sip::DialledUri;
+
+use crate::config::{Config, Pattern, Profile};
 
 /// Whom a bot wants to call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,12 @@ pub enum DialError {
     /// The configuration does not allow it.
     #[error("Dialling this target is not allowed: the setting dial.allow has no pattern for it")]
     ConfigDenies,
+    /// The dev profile has known secrets, so it dials nobody outside this machine.
+    #[error(
+        "The dev profile dials SIP URIs on loopback only: \
+         for others, write a configuration with profile = \"production\""
+    )]
+    ConfigDevProfile,
     /// There is no trunk to carry it.
     #[error("There is no [[trunk]] with a uri to carry telephone numbers")]
     ConfigNoTrunk,
@@ -46,6 +54,8 @@ pub enum DialError {
 #[derive(Clone, Debug)]
 pub struct DialRules {
     allow: Vec<Pattern>,
+    /// Only SIP URIs on this machine, whatever `allow` says.
+    loopback_only: bool,
     /// Name and host part of the trunk that carries numbers.
     trunk: Option<(String, String)>,
 }
@@ -61,7 +71,11 @@ impl DialRules {
             .find_map(|trunk| {
                 Some((trunk.name.clone(), host_part(trunk.uri.as_deref()?).to_owned()))
             });
-        Self { allow: config.dial.allow.clone(), trunk }
+        Self {
+            allow: config.dial.allow.clone(),
+            loopback_only: config.profile == Profile::Dev,
+            trunk,
+        }
     }
 
     /// Decides how a target is reached.
@@ -72,10 +86,15 @@ impl DialRules {
         let (Target::User(id) | Target::Phone(id)) = target;
         // A URI with control characters or white space would split our own messages.
         if id.is_empty() || id.len() > 512 || !id.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(DialError::BotBadTarget(id.chars().take(64).collect()));
+            return Err(bad_target(id));
         }
         if has_scheme(id, "sip") {
-            self.permit(id)?;
+            // Patterns see who is really called, not the text: parameters may hold anything.
+            let uri = DialledUri::parse(id).ok_or_else(|| bad_target(id))?;
+            self.permit(&uri.address)?;
+            if self.loopback_only && !uri.is_loopback {
+                return Err(DialError::ConfigDevProfile);
+            }
             return Ok(Route::Uri { uri: id.clone(), trunk: None });
         }
         match target {
@@ -90,7 +109,7 @@ impl DialRules {
                     || digits.len() > 32
                     || !digits.bytes().all(|b| b.is_ascii_digit())
                 {
-                    return Err(DialError::BotBadTarget(id.chars().take(64).collect()));
+                    return Err(bad_target(id));
                 }
                 self.permit(number)?;
                 let (trunk, host) = self.trunk.as_ref().ok_or(DialError::ConfigNoTrunk)?;
@@ -106,6 +125,10 @@ impl DialRules {
             Err(DialError::ConfigDenies)
         }
     }
+}
+
+fn bad_target(id: &str) -> DialError {
+    DialError::BotBadTarget(id.chars().take(64).collect())
 }
 
 fn has_scheme(text: &str, scheme: &str) -> bool {
@@ -125,6 +148,7 @@ mod tests {
     fn rules(allow: &[&str], trunk: Option<&str>) -> DialRules {
         DialRules {
             allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
+            loopback_only: false,
             trunk: trunk.map(|host| ("carrier".to_owned(), host.to_owned())),
         }
     }
@@ -163,6 +187,29 @@ mod tests {
     }
 
     #[test]
+    fn patterns_see_the_real_host_and_nothing_of_the_parameters() {
+        let rules = rules(&["sip:*.pbx.example"], None);
+        let evil = Target::Phone("sip:v@evil.example;x=.pbx.example".into());
+        assert_eq!(rules.route(&evil), Err(DialError::ConfigDenies));
+        let good = Target::Phone("sip:v@a.pbx.example;user=phone".into());
+        assert!(rules.route(&good).is_ok());
+    }
+
+    #[test]
+    fn the_dev_profile_calls_nobody_outside_this_machine() {
+        let mut rules = rules(&["sip:*@127.*", "sip:*@localhost*"], None);
+        rules.loopback_only = true;
+        for (uri, allowed) in [
+            ("sip:a@127.0.0.1:5080", true),
+            ("sip:a@localhost", true),
+            ("sip:a@127.0.0.1.example.com", false),
+            ("sip:a@localhost.example.com", false),
+        ] {
+            assert_eq!(rules.route(&Target::Phone(uri.into())).is_ok(), allowed, "{uri}");
+        }
+    }
+
+    #[test]
     fn tricks_in_targets_are_refused() {
         let rules = rules(&["*"], Some("sip.example"));
         for bad in [
@@ -173,6 +220,9 @@ mod tests {
             "+１５５５",
             "+",
             "sip:a b@c",
+            "sip:v@127.0.0.2:5060;x=@127.0.0.1:1",
+            "sip:v@evil@127.0.0.1:1",
+            "sip:v@127.0.0.1;maddr=evil",
         ] {
             assert!(
                 matches!(rules.route(&Target::Phone(bad.into())), Err(DialError::BotBadTarget(_))),

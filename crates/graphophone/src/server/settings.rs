@@ -93,6 +93,7 @@ pub(super) fn endpoint_config(config: &Config) -> EndpointConfig {
                 name: trunk.name.clone(),
                 uri: trunk.uri.clone(),
                 username: trunk.username.clone(),
+                from: trunk.from.clone(),
                 password: trunk.password.as_ref().map(|secret| secret.expose().to_owned()),
                 register: trunk.register,
                 peers: trunk.peers.iter().map(peer).collect(),

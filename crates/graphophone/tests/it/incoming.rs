@@ -8,7 +8,7 @@ use graphophone::{
     config::Interval,
 };
 use graphophone_media::codec::Codec;
-use graphophone_sip::phone::PhoneCall;
+use graphophone_sip::phone::{CallStage, PhoneCall};
 use graphophone_testkit::{
     Answer, Bot, TestServer,
     audio::{as_heard, assert_heard, tone_wav},
@@ -175,6 +175,15 @@ async fn only_the_bot_of_a_call_can_answer_it_and_only_once() {
     phone.hang_up();
     bot.until(patience(), is_terminated).await.unwrap();
     assert_eq!(answer(&bot, &id).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_number_that_no_route_matches_does_not_exist_and_does_not_ring() {
+    let (server, _bot) = TestServer::start_with_webhook(|config| config.routes.clear()).await;
+    let phone = server.phone().call(&format!("sip:+15551234@{}", server.sip())).await.unwrap();
+    let first = soon("the caller is refused", phone.ringing()).await;
+    let CallStage::Ended(result) = first else { panic!("{first:?}") };
+    assert_eq!(result.code, 404, "{result:?}");
 }
 
 #[tokio::test]

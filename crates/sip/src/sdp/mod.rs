@@ -35,7 +35,11 @@ pub(crate) enum SdpError {
     /// An audio stream without a codec of ours.
     #[error("the peer offers no codec we have")]
     PeerNoCodec,
-    /// Media would go to a host name, a broadcast or a multicast address.
+    /// A later description gives the running codec or telephone-event another payload type.
+    #[error("the peer renumbers the payload types of a running stream")]
+    PeerRenumbered,
+    /// Media would go to a host name, a broadcast or a multicast address, into the other family or
+    /// to a SIP socket of ours.
     #[error("the peer's media address cannot be used")]
     PeerAddress,
 }
@@ -104,6 +108,13 @@ pub(crate) struct Agreed {
     pub(crate) sending: bool,
 }
 
+impl Agreed {
+    /// RTCP shares the port of RTP.
+    pub(crate) const fn is_mux(&self) -> bool {
+        self.remote.rtcp.is_none()
+    }
+}
+
 /// A peer's description.
 #[derive(Clone, Debug)]
 pub(crate) struct Description {
@@ -158,6 +169,12 @@ impl Description {
     /// Where its audio is to be sent.
     pub(crate) fn rtp_address(&self) -> SocketAddr {
         self.audio.rtp
+    }
+
+    /// Moves its media to another host; the ports stay.
+    pub(crate) fn move_to(&mut self, ip: IpAddr) {
+        self.audio.rtp.set_ip(ip);
+        self.audio.rtcp.set_ip(ip);
     }
 
     /// RFC 3264 §8.4 and its ancestor, RFC 2543's hold by address 0.0.0.0.
@@ -215,13 +232,14 @@ impl Audio {
 }
 
 /// The lines we read, one by one; everything else is dropped before the parser sees it. Phones
-/// and gateways send origins beyond 64 bits, bandwidths beyond all bounds and LF line ends, and
-/// none of that matters to a stream (RFC 8866 §5: unknown lines are ignored).
+/// and gateways send origins beyond 64 bits, bandwidths beyond all bounds, names that are empty or
+/// in Latin-1 and LF line ends, and none of that matters to a stream (RFC 8866 §5: unknown lines
+/// are ignored).
 fn cleaned(body: &[u8]) -> Result<Vec<u8>, SdpError> {
     if body.len() > LARGEST {
         return Err(SdpError::PeerMalformed);
     }
-    let text = std::str::from_utf8(body).map_err(|_| SdpError::PeerMalformed)?;
+    let text = String::from_utf8_lossy(body);
     let mut lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
     if lines.next() != Some("v=0") {
         return Err(SdpError::PeerMalformed);
@@ -232,7 +250,9 @@ fn cleaned(body: &[u8]) -> Result<Vec<u8>, SdpError> {
             Some(("c" | "m" | "a", value)) if !value.is_empty() => {
                 let _ = write!(out, "{line}\r\n");
             }
-            Some((kind, value)) if kind.len() == 1 && !value.is_empty() => {}
+            // Without it, the lines that follow would count for the stream before.
+            Some(("m", _)) => return Err(SdpError::PeerMalformed),
+            Some((kind, _)) if kind.len() == 1 => {}
             None if line.is_empty() => {}
             _ => return Err(SdpError::PeerMalformed),
         }

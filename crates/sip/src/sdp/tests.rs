@@ -52,11 +52,19 @@ fn the_first_common_codec_of_the_offer_is_taken() {
 
 #[test]
 fn our_own_offer_is_answered_and_understood() {
-    let (answer, theirs) = answered(&offer(&local()));
+    let (answer, theirs) = answered(&offer(&local(), None));
     let ours = accept(&parse(&answer).unwrap(), None).unwrap();
     assert_eq!((ours.codec, theirs.codec), (Codec::Pcmu, Codec::Pcmu));
     assert_eq!(ours.telephone_event, Some(101));
     assert_eq!(ours.remote, theirs.remote);
+}
+
+#[test]
+fn keys_come_under_the_number_that_we_offered() {
+    let answer = OFFER.replace("8 0 101", "0 96").replace("101 tele", "96 tele");
+    assert_eq!(accept(&parse(&answer).unwrap(), None).unwrap().telephone_event, Some(101));
+    let without = OFFER.replace("8 0 101", "0");
+    assert_eq!(accept(&parse(&without).unwrap(), None).unwrap().telephone_event, None);
 }
 
 #[test]
@@ -140,9 +148,10 @@ fn a_media_address_beats_the_sessions() {
 #[test]
 fn a_running_codec_is_kept_or_the_offer_refused() {
     let offer = parse(OFFER).unwrap();
-    assert_eq!(answer(&offer, &local(), Some(Codec::Pcmu)).unwrap().1.payload_type, 0);
+    let (_, running) = answered(&OFFER.replace("8 0 101", "0 101"));
+    assert_eq!(answer(&offer, &local(), Some(&running)).unwrap().1.payload_type, 0);
     let without = parse(&OFFER.replace("8 0 101", "8 101")).unwrap();
-    assert_eq!(answer(&without, &local(), Some(Codec::Pcmu)), Err(SdpError::PeerNoCodec));
+    assert_eq!(answer(&without, &local(), Some(&running)), Err(SdpError::PeerNoCodec));
 }
 
 #[test]
@@ -152,6 +161,8 @@ fn odd_but_harmless_lines_are_overlooked() {
         ("o=- 1 1", "o=- 99999999999999999999999 1"),
         ("t=0 0", "b=AS:99999999999999999999\r\nt=0 0"),
         ("t=0 0", "t=99999999999999999999999 0"),
+        ("s=-", "s="),
+        ("s=-", "s=-\r\ni=\r\na="),
         ("s=-", "s= \r\ni=\u{e4}\u{f6}\u{fc}\r\nu=http://example.com"),
         (
             "telephone-event/8000\r\n",
@@ -161,6 +172,12 @@ fn odd_but_harmless_lines_are_overlooked() {
     ] {
         assert!(parse(&OFFER.replace(from, to)).is_ok(), "{to}");
     }
+    let name = b"s=B\xFCro";
+    let latin = OFFER.as_bytes().split(|byte| *byte == b'\n').map(|line| match line {
+        b"s=-\r" => [name.as_slice(), b"\r"].concat(),
+        line => line.to_vec(),
+    });
+    assert!(Description::parse(&latin.collect::<Vec<_>>().join(&b'\n')).is_ok(), "Latin-1");
 }
 
 #[test]
@@ -169,6 +186,7 @@ fn descriptions_that_cannot_be_used_say_why() {
         ("", SdpError::PeerMalformed),
         ("v=1\r\n", SdpError::PeerMalformed),
         ("v=0\r\nnonsense\r\n", SdpError::PeerMalformed),
+        (&format!("{OFFER}m=\r\na=sendonly\r\n"), SdpError::PeerMalformed),
         ("v=0\r\ns=-\r\n", SdpError::PeerNoAudio),
         (&OFFER.replace("40000", "65536"), SdpError::PeerMalformed),
         (&OFFER.replace("40000", "-1"), SdpError::PeerMalformed),

@@ -140,8 +140,13 @@ impl Dialog {
         if self.sticky || hidden || !is_unicast(*ip) || ip.is_ipv4() != source.is_ipv4() {
             self.flow.or_listener(uri)
         } else {
-            self.flow.towards(claimed)
+            self.flow.to(uri, claimed)
         }
+    }
+
+    /// The host that the peer's messages come from.
+    pub(super) fn source(&self) -> IpAddr {
+        self.flow.remote.ip()
     }
 }
 
@@ -166,7 +171,7 @@ fn is_unicast(ip: IpAddr) -> bool {
 }
 
 /// Addresses that mean nothing outside one network.
-fn is_inside(ip: IpAddr) -> bool {
+pub(super) fn is_inside(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
             let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xC0 == 64;

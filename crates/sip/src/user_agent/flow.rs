@@ -32,6 +32,11 @@ impl Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LinkId(pub(crate) u64);
 
+impl LinkId {
+    /// Whichever leads to the peer; the shell chooses, or opens one. No socket has this id.
+    pub(crate) const ANY: Self = Self(0);
+}
+
 /// One way to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flow {
@@ -54,6 +59,23 @@ impl Flow {
             }
             Some(_) | None => self,
         }
+    }
+
+    /// The way to `remote`, where a request to this URI goes: the same socket or connection, unless
+    /// the URI names another transport or the connection ends at another host.
+    pub(crate) fn to(self, uri: &Uri, remote: SocketAddr) -> Self {
+        let transport = match uri.transport() {
+            Some(name) if name.eq_ignore_ascii_case(b"udp") => Transport::Udp,
+            Some(name) if name.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
+            // Many peers leave it out of a Contact they send over TCP.
+            Some(_) | None => self.transport,
+        };
+        let leads_there = match transport {
+            Transport::Udp => true,
+            Transport::Tcp => remote.ip() == self.remote.ip(),
+        };
+        let stays = transport == self.transport && leads_there;
+        Self { transport, link: if stays { self.link } else { LinkId::ANY }, remote, ..self }
     }
 
     /// The same way to another port or host.

@@ -7,6 +7,7 @@ use sipx_sip::{HeaderName, Method, Request, Response, headers::ContentType};
 
 use super::{
     LegId, Output, UserAgent,
+    answers::Answers,
     dialog::Dialog,
     flow::Flow,
     incoming::warning,
@@ -37,10 +38,17 @@ impl UserAgent {
         self.finish(now, id, Cause::NoResources);
     }
 
-    /// Ends an established leg with BYE.
+    /// Ends an established leg with BYE, as soon as that may be sent.
     pub(super) fn finish(&mut self, now: Instant, id: LegId, cause: Cause) {
-        let Some(leg) = self.legs.remove(&id) else { return };
-        match &leg.state {
+        let Some(mut leg) = self.legs.remove(&id) else { return };
+        match &mut leg.state {
+            // Not before the ACK, unless none comes (RFC 3261 §15); until then our 2xx is repeated.
+            State::Established(established)
+                if established.unacknowledged.as_ref().is_some_and(|wait| now < wait.until) =>
+            {
+                established.leaving.get_or_insert(cause);
+                self.legs.insert(id, leg);
+            }
             State::Established(established) => {
                 let dialog = established.dialog.clone();
                 self.timers.stop(&Timer::Accept(id));
@@ -61,7 +69,8 @@ impl UserAgent {
         dialog: Dialog,
         cause: Cause,
     ) {
-        leg.state = State::Ending { dialog: Box::new(dialog.clone()), cause, tries: 0 };
+        leg.state =
+            State::Ending { dialog: Box::new(dialog.clone()), cause, answers: Answers::default() };
         self.legs.insert(id, leg);
         self.send_bye(now, dialog, Some(id), Vec::new());
     }
@@ -97,25 +106,19 @@ impl UserAgent {
             return;
         }
         let Some(mut leg) = self.legs.remove(&id) else { return };
-        let State::Ending { dialog, cause, tries } = &mut leg.state else {
+        let State::Ending { dialog, cause, answers } = &mut leg.state else {
             self.legs.insert(id, leg);
             return;
         };
         let cause = *cause;
         if let Ok(response) = &outcome
-            && matches!(response.status.code(), 401 | 407)
-            && *tries == 0
-            && let Some(credentials) = leg.credentials.clone()
+            && let Some(credentials) = &leg.credentials
+            && answers.take(response, credentials, "BYE", &dialog.request_uri(), &self.ids.tag())
         {
-            *tries += 1;
             dialog.local_cseq += 1;
-            let dialog = dialog.as_ref().clone();
-            let uri = dialog.request_uri();
-            let header = self.authorization(response, &credentials, "BYE", &uri);
-            if let Some(header) = header {
-                self.legs.insert(id, leg);
-                return self.send_bye(now, dialog, Some(id), vec![header]);
-            }
+            let (dialog, headers) = (dialog.as_ref().clone(), answers.headers());
+            self.legs.insert(id, leg);
+            return self.send_bye(now, dialog, Some(id), headers);
         }
         self.end(id, leg, cause);
     }
@@ -184,10 +187,11 @@ impl UserAgent {
         self.conclude(now, reply_to, request, 200, Vec::new());
         match self.legs.get(&id).map(|leg| &leg.state) {
             Some(State::Ringing(_)) => self.caller_gave_up(now, id),
-            Some(State::Established(_)) => {
+            Some(State::Established(established)) => {
+                let ours = established.leaving;
                 if let Some(leg) = self.legs.remove(&id) {
-                    let cause = Cause::PeerHungUp { phone: leg.phone };
-                    self.end(id, leg, cause);
+                    let theirs = Cause::PeerHungUp { phone: leg.phone };
+                    self.end(id, leg, ours.unwrap_or(theirs));
                 }
             }
             // Our own BYE is on its way and will be answered, too.
@@ -211,7 +215,7 @@ impl UserAgent {
         if busy {
             return self.conclude(now, reply_to, request, 491, Vec::new());
         }
-        let offer = match self.read_offer(&request) {
+        let offer = match self.read_offer(&request, flow) {
             Ok(offer) => offer,
             Err((status, headers)) => {
                 return self.conclude(now, reply_to, request, status, headers);
@@ -222,8 +226,8 @@ impl UserAgent {
         local.version += 1;
         // Prompts are encoded for this codec, so it stays for the whole call.
         let (body, after) = match &offer {
-            None => (sdp::offer(local), None),
-            Some(offer) => match sdp::answer(offer, local, Some(before.codec)) {
+            None => (sdp::offer(local, Some(&before)), None),
+            Some(offer) => match sdp::answer(offer, local, Some(&before)) {
                 Ok((body, agreed)) => (body, Some(agreed)),
                 Err(error) => {
                     let headers = vec![warning(&error.to_string())];

@@ -1,13 +1,13 @@
 //! Incoming INVITE: from the first look to the answer and its ACK.
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use graphophone_call::{LegEvent, RejectReason};
 use sipx_sip::{HeaderName, Request};
 
 use super::{
     LegId, Output, UserAgent,
-    dialog::Dialog,
+    dialog::{Dialog, is_inside},
     flow::Flow,
     leg::{Established, Leg, Ringing, State, Unacknowledged},
     message,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     result_info::Cause,
-    sdp::{self, Description},
+    sdp::{self, Description, SdpError},
 };
 
 /// Status and extra headers.
@@ -40,7 +40,7 @@ impl UserAgent {
         if !self.has_slot() || self.room == 0 {
             return self.refuse(reply_to, &request, 503, vec![retry_after()]);
         }
-        let offer = match self.read_offer(&request) {
+        let offer = match self.read_offer(&request, flow) {
             Ok(offer) => offer,
             Err((status, headers)) => return self.refuse(reply_to, &request, status, headers),
         };
@@ -58,12 +58,6 @@ impl UserAgent {
         }
         let local_tag = self.ids.tag();
         let to_user = message::user_of(&request.uri);
-        let contact = message::our_contact(&reply_to, &to_user);
-        let headers = [(HeaderName::Contact, contact), allow()];
-        let ringing = message::respond(&request, 180, Some(&local_tag), &headers, None);
-        if let Some(ringing) = ringing {
-            self.send_response(now, &key, ringing);
-        }
         let sip_call_id = message::call_id(&request.headers);
         self.tags.insert(local_tag.clone(), id);
         self.merged.insert(merge_key.clone(), id);
@@ -83,8 +77,27 @@ impl UserAgent {
         self.outputs.push_back(Output::Incoming { leg: id, from, to_user, sip_call_id });
     }
 
+    /// Somebody listens to a ringing leg, so its caller may hear that it rings.
+    pub(crate) fn ring(&mut self, now: Instant, id: LegId) {
+        let Some(Leg { state: State::Ringing(ringing), local_tag, user, .. }) = self.legs.get(&id)
+        else {
+            return;
+        };
+        let contact = message::our_contact(&ringing.flow, user);
+        let headers = [(HeaderName::Contact, contact), allow()];
+        let response = message::respond(&ringing.request, 180, Some(local_tag), &headers, None);
+        let key = Arc::clone(&ringing.key);
+        if let Some(response) = response {
+            self.send_response(now, &key, response);
+        }
+    }
+
     /// The offer of an INVITE, if it has one, or how to refuse it.
-    pub(super) fn read_offer(&self, request: &Request) -> Result<Option<Description>, Refusal> {
+    pub(super) fn read_offer(
+        &self,
+        request: &Request,
+        flow: Flow,
+    ) -> Result<Option<Description>, Refusal> {
         let body = match message::body(&request.headers, request.body()) {
             message::Body::None => return Ok(None),
             message::Body::Sdp(body) => body,
@@ -93,11 +106,29 @@ impl UserAgent {
                 return Err((415, vec![accept]));
             }
         };
-        match Description::parse(&body) {
-            Ok(offer) if self.is_media_address(offer.rtp_address()) => Ok(Some(offer)),
-            Ok(_) => Err((488, vec![warning("the media address cannot be used")])),
+        match self.read_description(&body, flow.remote.ip()) {
+            Ok(offer) => Ok(Some(offer)),
             Err(error) => Err((488, vec![warning(&error.to_string())])),
         }
+    }
+
+    /// Reads what a peer at `source` says about its media, and whether we can and may send there.
+    pub(super) fn read_description(
+        &self,
+        body: &[u8],
+        source: IpAddr,
+    ) -> Result<Description, SdpError> {
+        let mut description = Description::parse(body)?;
+        let claimed = description.rtp_address().ip();
+        // A phone behind a NAT that does not ask STUN names its inside. Its media most likely
+        // comes from where its signalling does, and its port is latched on when it does.
+        if is_inside(claimed) && !is_inside(source) && claimed.is_ipv4() == source.is_ipv4() {
+            description.move_to(source);
+        }
+        let address = description.rtp_address();
+        let usable = address.is_ipv4() == self.config.media_is_ipv4
+            && !self.config.own_addresses.contains(&address);
+        usable.then_some(description).ok_or(SdpError::PeerAddress)
     }
 
     /// Where the INVITE of a ringing leg came from.
@@ -117,7 +148,7 @@ impl UserAgent {
         };
         let (key, flow, request) = (Arc::clone(&ringing.key), ringing.flow, &ringing.request);
         let described = match &ringing.offer {
-            None => Some((sdp::offer(&local), None)),
+            None => Some((sdp::offer(&local, None), None)),
             Some(offer) => {
                 sdp::answer(offer, &local, None).ok().map(|(body, agreed)| (body, Some(agreed)))
             }
@@ -151,6 +182,7 @@ impl UserAgent {
         leg.state = State::Established(Box::new(Established {
             dialog,
             unacknowledged: Some(unacknowledged),
+            leaving: None,
         }));
         self.legs.insert(id, leg);
         self.send_response(now, &key, response);
@@ -173,6 +205,11 @@ impl UserAgent {
     /// Refuses a ringing leg for good.
     pub(crate) fn decline(&mut self, now: Instant, id: LegId) {
         self.refuse_leg(now, id, 603, Vec::new(), Cause::Refused(RejectReason::None));
+    }
+
+    /// Nobody has the number that a ringing leg asks for.
+    pub(crate) fn not_found(&mut self, now: Instant, id: LegId) {
+        self.refuse_leg(now, id, 404, Vec::new(), Cause::Refused(RejectReason::None));
     }
 
     /// There is no RTP port or no room in the engine for a ringing leg.
@@ -214,7 +251,8 @@ impl UserAgent {
         };
         let Some(waiting) = &mut established.unacknowledged else { return };
         if now >= waiting.until {
-            return self.finish(now, id, Cause::NoAck);
+            let cause = established.leaving.unwrap_or(Cause::NoAck);
+            return self.finish(now, id, cause);
         }
         waiting.interval = (waiting.interval * 2).min(super::TIMERS.t2);
         let next = (now + waiting.interval).min(waiting.until);
@@ -238,7 +276,11 @@ impl UserAgent {
         let is_for = |waiting: &mut Unacknowledged| Some(waiting.cseq) == cseq;
         let Some(waiting) = established.unacknowledged.take_if(is_for) else { return };
         self.timers.stop(&Timer::Accept(id));
-        if waiting.offered && !self.take_late_answer(id, ack) {
+        if let Some(cause) = established.leaving {
+            return self.finish(now, id, cause);
+        }
+        // After a re-INVITE, what was agreed before goes on (RFC 3261 §14.1).
+        if waiting.offered && !self.take_late_answer(id, ack) && waiting.first {
             return self.finish(now, id, Cause::BadDescription);
         }
         let sending = self.legs.get(&id).and_then(|leg| leg.agreed).map(|agreed| agreed.sending);
@@ -253,15 +295,14 @@ impl UserAgent {
         let message::Body::Sdp(body) = message::body(&ack.headers, ack.body()) else {
             return false;
         };
-        let Ok(answer) = Description::parse(&body) else { return false };
-        if !self.is_media_address(answer.rtp_address()) {
-            return false;
-        }
-        let Some(leg) = self.legs.get_mut(&id) else { return false };
-        let before = leg.agreed;
-        let Ok(agreed) = sdp::accept(&answer, before.map(|agreed| agreed.codec)) else {
+        let Some(Leg { state: State::Established(established), .. }) = self.legs.get(&id) else {
             return false;
         };
+        let source = established.dialog.source();
+        let Ok(answer) = self.read_description(&body, source) else { return false };
+        let Some(leg) = self.legs.get_mut(&id) else { return false };
+        let before = leg.agreed;
+        let Ok(agreed) = sdp::accept(&answer, before.as_ref()) else { return false };
         leg.agreed = Some(agreed);
         match before {
             None => self.outputs.push_back(Output::StartMedia { leg: id, agreed }),

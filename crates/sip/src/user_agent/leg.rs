@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sipx_sip::{HeaderName, Request, Response, TransactionKey, Uri, auth::Credentials};
+use sipx_sip::{Request, Response, TransactionKey, Uri, auth::Credentials};
 
-use super::{dialog::Dialog, flow::Flow};
+use super::{answers::Answers, dialog::Dialog, flow::Flow};
 use crate::{
     result_info::Cause,
     sdp::{self, Agreed, Description},
@@ -41,7 +41,7 @@ pub(super) enum State {
     /// There is a dialog.
     Established(Box<Established>),
     /// Our BYE is out.
-    Ending { dialog: Box<Dialog>, cause: Cause, tries: u8 },
+    Ending { dialog: Box<Dialog>, cause: Cause, answers: Answers },
 }
 
 /// See [`State::Calling`].
@@ -56,10 +56,8 @@ pub(super) struct Calling {
     /// The INVITE in flight; `None` only while it is being composed.
     pub(super) key: Option<Arc<TransactionKey>>,
     pub(super) request: Option<Request>,
-    /// `Authorization` or `Proxy-Authorization` of the INVITE in flight.
-    pub(super) authorization: Option<(HeaderName, String)>,
-    /// Challenges answered.
-    pub(super) tries: u8,
+    /// Credentials of the INVITE in flight.
+    pub(super) answers: Answers,
     /// A provisional response has come, so a CANCEL may go (RFC 3261 §9.1).
     pub(super) provisional: bool,
     pub(super) said_ringing: bool,
@@ -84,6 +82,8 @@ pub(super) struct Established {
     pub(super) dialog: Dialog,
     /// A 2xx of ours that has not been acknowledged.
     pub(super) unacknowledged: Option<Unacknowledged>,
+    /// Why we are to end it, but for an ACK that is still to come.
+    pub(super) leaving: Option<Cause>,
 }
 
 /// Our 2xx to an INVITE, first or later, until its ACK.

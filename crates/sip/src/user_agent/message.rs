@@ -1,7 +1,7 @@
 //! Reads header fields and composes requests and responses. All of sipx's builders are called
 //! from here.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use sipx_sip::{
@@ -47,6 +47,13 @@ pub(super) fn to_tag(headers: &Headers) -> Option<String> {
 
 fn tag(address: &Address) -> Option<String> {
     address.tag().map(|tag| String::from_utf8_lossy(tag).into_owned())
+}
+
+/// The number a header begins with, as of `Retry-After` and `Min-Expires`: seconds.
+pub(super) fn seconds(headers: &Headers, name: &HeaderName) -> Option<Duration> {
+    let value = text(headers, name)?;
+    let digits = value.trim().split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(Duration::from_secs)
 }
 
 /// The one URI of Contact.
@@ -127,6 +134,13 @@ pub(super) fn respond(
     {
         let to = text(&request.headers, &HeaderName::To)?;
         builder = builder.set_header(&HeaderName::To, format!("{to};tag={tag}")).ok()?;
+    }
+    if request.method == Method::Invite && (101..300).contains(&status) {
+        // Proxies that stay on the way must find themselves in it (RFC 3261 §12.1.1).
+        let name = HeaderName::RecordRoute;
+        for route in request.headers.get_all(&name) {
+            builder = builder.header(name.clone(), route.value().into_owned()).ok()?;
+        }
     }
     for (name, value) in headers {
         builder = builder.header(name.clone(), value.clone()).ok()?;
@@ -269,6 +283,7 @@ pub(super) const fn reason(status: u16) -> &'static str {
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
+        404 => "Not Found",
         405 => "Method Not Allowed",
         406 => "Not Acceptable",
         415 => "Unsupported Media Type",

@@ -4,6 +4,7 @@
 //! Contract: after every call, drain [`UserAgent::poll_output`]; then wait until
 //! [`UserAgent::poll_timeout`] or the next input.
 
+mod answers;
 mod dialog;
 mod flow;
 mod ids;

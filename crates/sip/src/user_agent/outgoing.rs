@@ -3,14 +3,13 @@
 use std::{sync::Arc, time::Instant};
 
 use graphophone_call::LegEvent;
-use sipx_sip::{
-    HeaderName, Message, Method, Request, Response, TransactionKey,
-    auth::{self, Challenge, Credentials},
-};
+use sipx_sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 
 use super::{
     LegId, NewCall, Output, UserAgent,
+    answers::Answers,
     dialog::Dialog,
+    flow::Flow,
     leg::{Calling, Established, Leg, State},
     message,
     timers::Timer,
@@ -18,11 +17,9 @@ use super::{
 };
 use crate::{
     result_info::Cause,
-    sdp::{self, Agreed, Description, SdpError},
+    sdp::{self, Agreed},
 };
 
-/// Most challenges we answer for one request (AST-2020-002: a server may challenge for ever).
-const MOST_TRIES: u8 = 2;
 /// Most answers of different peers to one INVITE.
 const MOST_FORKS: usize = 16;
 
@@ -51,8 +48,7 @@ impl UserAgent {
                 cseq: self.ids.first_cseq(),
                 key: None,
                 request: None,
-                authorization: None,
-                tries: 0,
+                answers: Answers::default(),
                 provisional: false,
                 said_ringing: false,
                 unwanted: None,
@@ -100,8 +96,8 @@ impl UserAgent {
             (HeaderName::Allow, message::ALLOW.to_owned()),
             (HeaderName::UserAgent, self.config.agent.clone()),
         ];
-        headers.extend(calling.authorization.clone());
-        let offer = sdp::offer(leg.local.as_ref()?);
+        headers.extend(calling.answers.headers());
+        let offer = sdp::offer(leg.local.as_ref()?, None);
         message::request(Method::Invite, calling.target.clone(), headers, Some(offer))
     }
 
@@ -154,46 +150,22 @@ impl UserAgent {
         if let Some(cause) = calling.unwanted {
             return self.end(id, leg, cause);
         }
-        if matches!(status, 401 | 407)
-            && calling.tries < MOST_TRIES
-            && let Some(credentials) = &leg.credentials
-            && let Some(header) = self.authorization(
+        let target = calling.target.to_bytes();
+        if let Some(credentials) = &leg.credentials
+            && calling.answers.take(
                 response,
                 credentials,
                 "INVITE",
-                &String::from_utf8_lossy(&calling.target.to_bytes()),
+                &String::from_utf8_lossy(&target),
+                &self.ids.tag(),
             )
         {
-            let Some(State::Calling(calling)) = Some(&mut leg.state) else { return };
-            calling.authorization = Some(header);
-            calling.tries += 1;
             calling.cseq += 1;
             calling.key = None;
             calling.provisional = false;
             return self.invite(now, id, leg);
         }
         self.end(id, leg, Cause::Status(status));
-    }
-
-    /// Answers the strongest challenge of a 401 or 407.
-    pub(super) fn authorization(
-        &mut self,
-        response: &Response,
-        credentials: &Credentials,
-        method: &str,
-        uri: &str,
-    ) -> Option<(HeaderName, String)> {
-        let proxy = response.status.code() == 407;
-        let name = if proxy { HeaderName::ProxyAuthenticate } else { HeaderName::WwwAuthenticate };
-        let challenges = response
-            .headers
-            .get_all(&name)
-            .filter_map(|header| Challenge::parse(&header.value(), proxy))
-            .collect();
-        let challenge = auth::strongest(challenges)?;
-        let cnonce = self.ids.tag();
-        let value = auth::respond(&challenge, credentials, method, uri, 1, &cnonce);
-        Some((challenge.response_header(), value))
     }
 
     /// A 2xx: the answer, the answer of another branch of a fork, or a repetition.
@@ -220,7 +192,7 @@ impl UserAgent {
         let Some(dialog) = Dialog::of_response(&request, response, flow, phone) else { return };
         self.acknowledge(key, &request, &dialog, tag);
         match waiting {
-            Some(id) => self.establish(now, id, dialog, response),
+            Some(id) => self.establish(now, id, dialog, flow, response),
             // Somebody else answered first, or the call is over.
             None => self.send_bye(now, dialog, None, Vec::new()),
         }
@@ -237,7 +209,12 @@ impl UserAgent {
         // It carries the credentials of its INVITE (RFC 3261 §22.1).
         let credentials = [HeaderName::Authorization, HeaderName::ProxyAuthorization]
             .into_iter()
-            .filter_map(|name| Some((name.clone(), message::text(&invite.headers, &name)?)))
+            .flat_map(|name| {
+                let values = invite.headers.get_all(&name).map(|header| {
+                    (name.clone(), String::from_utf8_lossy(&header.value()).into_owned())
+                });
+                values.collect::<Vec<_>>()
+            })
             .collect();
         let branch = self.ids.branch();
         let Some(ack) = dialog.request(Method::Ack, dialog.local_cseq, &branch, credentials) else {
@@ -252,7 +229,14 @@ impl UserAgent {
     }
 
     /// The first answer to our call.
-    fn establish(&mut self, now: Instant, id: LegId, dialog: Dialog, response: &Response) {
+    fn establish(
+        &mut self,
+        now: Instant,
+        id: LegId,
+        dialog: Dialog,
+        flow: Flow,
+        response: &Response,
+    ) {
         let Some(mut leg) = self.legs.remove(&id) else { return };
         self.timers.stop(&Timer::Ring(id));
         self.timers.stop(&Timer::Cancelled(id));
@@ -260,17 +244,20 @@ impl UserAgent {
             // Our CANCEL crossed the answer.
             return self.leave(now, id, leg, dialog, cause);
         }
-        match read_answer(response) {
-            Ok(agreed) if self.is_acceptable(&agreed) => {
+        match self.read_answer(response, flow) {
+            Some(agreed) => {
                 leg.agreed = Some(agreed);
-                leg.state =
-                    State::Established(Box::new(Established { dialog, unacknowledged: None }));
+                leg.state = State::Established(Box::new(Established {
+                    dialog,
+                    unacknowledged: None,
+                    leaving: None,
+                }));
                 self.legs.insert(id, leg);
                 self.outputs.push_back(Output::StartMedia { leg: id, agreed });
                 self.tell(id, LegEvent::Answered);
                 self.tell(id, LegEvent::Media { active: agreed.sending });
             }
-            Ok(_) | Err(_) => self.leave(now, id, leg, dialog, Cause::BadDescription),
+            None => self.leave(now, id, leg, dialog, Cause::BadDescription),
         }
     }
 
@@ -333,14 +320,13 @@ impl UserAgent {
         self.abandon_call(now, id, Cause::RingTimeout);
     }
 
-    /// Whether we may and can send where a description says.
-    pub(super) fn is_acceptable(&self, agreed: &Agreed) -> bool {
-        self.is_media_address(agreed.remote.rtp)
-    }
-
-    pub(super) fn is_media_address(&self, address: std::net::SocketAddr) -> bool {
-        address.is_ipv4() == self.config.media_is_ipv4
-            && !self.config.own_addresses.contains(&address)
+    fn read_answer(&self, response: &Response, flow: Flow) -> Option<Agreed> {
+        match message::body(&response.headers, response.body()) {
+            message::Body::Sdp(body) => {
+                sdp::accept(&self.read_description(&body, flow.remote.ip()).ok()?, None).ok()
+            }
+            message::Body::None | message::Body::Other => None,
+        }
     }
 }
 
@@ -348,12 +334,5 @@ fn unwanted(leg: &Leg) -> Option<Cause> {
     match &leg.state {
         State::Calling(calling) => calling.unwanted,
         State::Ringing(_) | State::Established(_) | State::Ending { .. } => None,
-    }
-}
-
-fn read_answer(response: &Response) -> Result<Agreed, SdpError> {
-    match message::body(&response.headers, response.body()) {
-        message::Body::Sdp(body) => sdp::accept(&Description::parse(&body)?, None),
-        message::Body::None | message::Body::Other => Err(SdpError::PeerNoAudio),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use sipx_sip::{HeaderName, Method, Response, Uri, auth::Credentials, headers::ContactValue};
+use sipx_sip::{HeaderName, Host, Method, Response, Uri, auth::Credentials, headers::ContactValue};
 
 use super::{
     Output, UserAgent,
+    answers::Answers,
     flow::{Flow, LinkId, Transport},
     message,
     timers::Timer,
@@ -18,8 +19,10 @@ const LIFETIME: Duration = Duration::from_secs(600);
 /// First and longest pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Most challenges answered in a row.
-const MOST_TRIES: u8 = 2;
+/// Longest pause a trunk may ask for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+/// Longest lifetime a trunk may insist on.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// How our registration at a trunk stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +46,22 @@ pub(super) struct TrunkRegistration {
     call_id: String,
     tag: String,
     cseq: u32,
-    tries: u8,
+    answers: Answers,
     pause: Duration,
     /// Asked for last; zero to unregister.
     lifetime: Duration,
 }
 
 impl UserAgent {
-    /// Registers at a trunk and keeps registered. `flow` leads there.
+    /// Registers at a trunk and keeps registered. `flow` leads there; a later one is taken from the
+    /// next request on.
     pub(crate) fn register(&mut self, now: Instant, trunk: usize, registrar: Uri, flow: Flow) {
-        let Some(config) = self.config.trunks.get(trunk) else { return };
+        if let Some(Some(known)) = self.registrations.get_mut(trunk) {
+            known.flow = flow;
+            return;
+        }
+        // A look-up may end after the good-bye.
+        let Some(config) = self.config.trunks.get(trunk).filter(|_| !self.stopping) else { return };
         let user = config.username.clone().unwrap_or_default();
         let host = registrar.host().map(ToString::to_string).unwrap_or_default();
         let credentials = config
@@ -68,7 +77,7 @@ impl UserAgent {
             call_id: self.ids.call_id(),
             tag: self.ids.tag(),
             cseq: self.ids.first_cseq(),
-            tries: 0,
+            answers: Answers::default(),
             pause: FIRST_PAUSE,
             lifetime: LIFETIME,
         };
@@ -78,8 +87,8 @@ impl UserAgent {
 
     pub(super) fn refresh_registration(&mut self, now: Instant, trunk: usize) {
         if let Some(Some(registration)) = self.registrations.get_mut(trunk) {
-            registration.tries = 0;
-            self.send_register(now, trunk, None);
+            registration.answers = Answers::default();
+            self.send_register(now, trunk);
         }
     }
 
@@ -106,12 +115,7 @@ impl UserAgent {
         }
     }
 
-    fn send_register(
-        &mut self,
-        now: Instant,
-        trunk: usize,
-        authorization: Option<(HeaderName, String)>,
-    ) {
+    fn send_register(&mut self, now: Instant, trunk: usize) {
         let branch = self.ids.branch();
         let Some(Some(registration)) = self.registrations.get_mut(trunk) else { return };
         registration.cseq += 1;
@@ -127,7 +131,7 @@ impl UserAgent {
             (HeaderName::Expires, lifetime.as_secs().to_string()),
             (HeaderName::UserAgent, self.config.agent.clone()),
         ];
-        headers.extend(authorization);
+        headers.extend(registration.answers.headers());
         let flow = *flow;
         let uri = registrar_uri(&registration.registrar);
         if let Some(request) = message::request(Method::Register, uri, headers, None) {
@@ -149,33 +153,45 @@ impl UserAgent {
         };
         let asked = registration.lifetime;
         if let Ok(response) = &outcome
-            && matches!(status, 401 | 407)
-            && registration.tries < MOST_TRIES
-            && let Some(credentials) = registration.credentials.clone()
+            && let Some(credentials) = &registration.credentials
         {
-            registration.tries += 1;
             let uri = registrar_uri(&registration.registrar).to_bytes();
-            let uri = String::from_utf8_lossy(&uri).into_owned();
-            if let Some(header) = self.authorization(response, &credentials, "REGISTER", &uri) {
-                return self.send_register(now, trunk, Some(header));
+            let uri = String::from_utf8_lossy(&uri);
+            let cnonce = self.ids.tag();
+            if registration.answers.take(response, credentials, "REGISTER", &uri, &cnonce) {
+                return self.send_register(now, trunk);
             }
         }
         if asked.is_zero() {
             self.registrations[trunk] = None;
             return;
         }
-        let Some(Some(registration)) = self.registrations.get_mut(trunk) else { return };
-        let (state, next) = match outcome {
+        let wait = |name: &HeaderName| {
+            let response = outcome.as_ref().ok()?;
+            message::seconds(&response.headers, name)
+        };
+        if status == 423
+            && let Some(least) = wait(&HeaderName::MinExpires)
+            && (asked..=LONGEST_LIFETIME).contains(&least)
+        {
+            registration.lifetime = least;
+            // Once at once (RFC 3261 §10.2.8); who raises it again and again has to wait.
+            if asked == LIFETIME && least > asked {
+                return self.refresh_registration(now, trunk);
+            }
+        }
+        let (state, next) = match &outcome {
             Ok(response) if response.status.is_success() => {
                 registration.pause = FIRST_PAUSE;
-                let granted = granted(&response, &registration.user).unwrap_or(asked);
+                let granted = granted(response, registration).unwrap_or(asked);
                 // Early enough for a few repetitions to be lost.
                 (RegistrationState::Registered, granted.max(FIRST_PAUSE) * 4 / 5)
             }
             Ok(_) | Err(_) => {
                 let pause = registration.pause;
                 registration.pause = (pause * 2).min(LONGEST_PAUSE);
-                (RegistrationState::Failed(status), pause)
+                let wished = wait(&HeaderName::RetryAfter).unwrap_or_default();
+                (RegistrationState::Failed(status), pause.max(wished.min(LONGEST_RETRY_AFTER)))
             }
         };
         self.timers.set(Timer::Registration(trunk), now + next);
@@ -190,21 +206,30 @@ fn registrar_uri(trunk: &Uri) -> Uri {
     Uri::parse(format!("sip:{host}{port}").into()).unwrap_or_else(|_| trunk.clone())
 }
 
-/// The lifetime the registrar granted our contact: its `expires`, or the header's.
-fn granted(response: &Response, user: &str) -> Option<Duration> {
-    let ours =
-        response.headers.typed_all::<ContactValue>().filter_map(Result::ok).find_map(|contact| {
-            match contact {
-                ContactValue::Address(address) if message::user_of(&address.uri) == user => {
-                    let value = address.param("expires")?;
-                    String::from_utf8_lossy(value).parse().ok()
-                }
-                ContactValue::Address(_) | ContactValue::Wildcard => None,
-            }
-        });
+/// The lifetime the registrar granted our contact: its `expires`, or the header's. Other devices
+/// may share the account, and some registrars list our contact as they see it through a NAT: if
+/// none is literally ours, the shortest of this user counts.
+fn granted(response: &Response, registration: &TrunkRegistration) -> Option<Duration> {
+    let ours = registration.flow.local;
+    let contacts = response.headers.typed_all::<ContactValue>().filter_map(Result::ok);
+    let granted: Vec<(bool, u64)> = contacts
+        .filter_map(|contact| match contact {
+            ContactValue::Address(address) => Some(address),
+            ContactValue::Wildcard => None,
+        })
+        .filter(|address| message::user_of(&address.uri) == registration.user)
+        .filter_map(|address| {
+            let is_here = matches!(address.uri.host(), Some(Host::Ip(ip)) if *ip == ours.ip())
+                && address.uri.port().unwrap_or(5060) == ours.port();
+            let seconds = String::from_utf8_lossy(address.param("expires")?).parse().ok()?;
+            Some((is_here, seconds))
+        })
+        .collect();
+    let literal = granted.iter().find(|(is_here, _)| *is_here);
+    let ours = literal.or_else(|| granted.iter().min_by_key(|(_, seconds)| *seconds));
     let header = || {
         let expires = message::typed::<sipx_sip::headers::Expires>(&response.headers);
         expires.map(|expires| u64::from(expires.0))
     };
-    ours.or_else(header).map(Duration::from_secs)
+    ours.map(|(_, seconds)| *seconds).or_else(header).map(Duration::from_secs)
 }

@@ -5,4 +5,6 @@ mod calls;
 mod chaos;
 mod dialogs;
 mod harness;
+mod offers;
 mod registration;
+mod routes;

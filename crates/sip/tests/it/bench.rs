@@ -61,6 +61,7 @@ pub(crate) fn open_trunk() -> Trunk {
         name: "open".to_owned(),
         uri: None,
         username: None,
+        from: None,
         password: None,
         register: false,
         peers: vec![(LOOPBACK, 8)],
@@ -104,10 +105,15 @@ impl Server {
     }
 
     pub(crate) async fn call(&self, target: &str) -> Leg {
+        self.call_by(None, target).await
+    }
+
+    /// Calls with the credentials and the name of a trunk.
+    pub(crate) async fn call_by(&self, trunk: Option<&str>, target: &str) -> Leg {
         let (sinks, signals, events) = sinks();
         let call = OutgoingCall {
             target: target.to_owned(),
-            trunk: None,
+            trunk: trunk.map(str::to_owned),
             from_user: "bot".to_owned(),
             from_display: Some("The bot".to_owned()),
             ring_timeout: Duration::from_secs(30),

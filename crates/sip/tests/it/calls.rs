@@ -5,9 +5,11 @@ use std::time::Duration;
 use graphophone_call::{LegCommand, LegEvent, RejectReason, Tone};
 use graphophone_media::{analysis, engine::StreamEvent};
 use graphophone_sip::{
-    CallError, OutgoingCall, Party,
+    CallError, EndpointConfig, OutgoingCall, Party, Trunk,
     phone::{AnswerPolicy, CallStage, Phone, PhoneError, PhoneTransport},
 };
+use sipx_sip::auth::{Challenge, Credentials, respond};
+use tokio::net::UdpSocket;
 
 use crate::bench::*;
 
@@ -136,7 +138,7 @@ async fn an_answer_waits_for_somebody_to_listen() {
     let call = phone.call(&target).await.unwrap();
     let incoming = soon(server.incoming.recv()).await.unwrap();
     incoming.leg.command(LegCommand::Answer);
-    assert_eq!(soon(call.ringing()).await, CallStage::Ringing);
+    assert_eq!(call.stage(), CallStage::Trying, "and so does the ringing");
     let mut leg = Leg::attach(incoming.leg);
     leg.active().await;
     soon(call.established()).await.unwrap();
@@ -149,10 +151,86 @@ async fn a_caller_that_gives_up_first_is_told_on_attaching() {
     let target = format!("sip:bot@{}", server.address(PhoneTransport::Udp));
     let call = phone.call(&target).await.unwrap();
     let incoming = soon(server.incoming.recv()).await.unwrap();
-    soon(call.ringing()).await;
     call.hang_up();
     soon(call.ended()).await;
     assert_eq!(Leg::attach(incoming.leg).ended().await.subcode, 8542);
+}
+
+#[tokio::test]
+async fn a_phone_that_names_a_host_is_called_where_it_registered() {
+    let server = Server::start().await;
+    let phone = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
+    phone.connect(server.address(PhoneTransport::Udp)).await.unwrap();
+    let mut buffer = vec![0; 4096];
+    let mut authorization = String::new();
+    for (cseq, status) in [(1, "SIP/2.0 401"), (2, "SIP/2.0 200")] {
+        let register = format!(
+            "REGISTER sip:127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK{cseq}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:alice@127.0.0.1>;tag=f\r\nTo: <sip:alice@127.0.0.1>\r\n\
+             Call-ID: reg\r\nCSeq: {cseq} REGISTER\r\n\
+             Contact: <sip:alice@phone.invalid;transport=tls>\r\n{authorization}Content-Length: 0\r\n\r\n"
+        );
+        phone.send(register.as_bytes()).await.unwrap();
+        let length = soon(phone.recv(&mut buffer)).await.unwrap();
+        let answer = String::from_utf8_lossy(&buffer[..length]);
+        assert!(answer.starts_with(status), "{answer}");
+        let name = "WWW-Authenticate: ";
+        if let Some(value) = answer.lines().find_map(|line| line.strip_prefix(name)) {
+            let challenge = Challenge::parse(value.as_bytes(), false).unwrap();
+            let credentials = Credentials::new("alice", "correct horse");
+            let value = respond(&challenge, &credentials, "REGISTER", "sip:127.0.0.1", 1, "c");
+            authorization = format!("Authorization: {value}\r\n");
+        }
+    }
+    let contact = server.endpoint.contact_of("alice-id").await.expect("it is registered");
+    let _leg = server.call(&contact).await;
+    let length = soon(phone.recv(&mut buffer)).await.unwrap();
+    let invite = String::from_utf8_lossy(&buffer[..length]);
+    assert!(invite.starts_with("INVITE sip:alice@phone.invalid;transport=tls SIP/2.0"), "{invite}");
+}
+
+#[tokio::test]
+async fn a_trunk_knows_us_by_the_name_configured_for_it() {
+    for (from, username, expected) in [
+        (Some("+15550100"), Some("acc"), "+15550100"),
+        (None, Some("acc"), "acc"),
+        (None, None, "bot"),
+    ] {
+        let (from, username) = (from.map(str::to_owned), username.map(str::to_owned));
+        let trunks = vec![Trunk { from, username, ..open_trunk() }];
+        let server = Server::with(EndpointConfig { trunks, ..config() }).await;
+        let trunk = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();
+        let target = format!("sip:+15551234@{}", trunk.local_addr().unwrap());
+        let _leg = server.call_by(Some("open"), &target).await;
+        let mut buffer = vec![0; 4096];
+        let length = soon(trunk.recv(&mut buffer)).await.unwrap();
+        let invite = String::from_utf8_lossy(&buffer[..length]);
+        for name in ["From: ", "Contact: "] {
+            let line = invite.lines().find(|line| line.starts_with(name)).unwrap();
+            assert!(line.contains(&format!("<sip:{expected}@")), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_that_ended_untaken_are_not_kept() {
+    let server = Server::start().await;
+    let phone = server.phone(PhoneTransport::Udp).await;
+    for missed in [true, true, false] {
+        let mut leg = server.call("sip:alice@registered").await;
+        leg.active().await;
+        let latest = phone.latest_call().unwrap();
+        if missed {
+            leg.command(LegCommand::HangUp);
+            leg.ended().await;
+            soon(latest.ended()).await;
+        } else {
+            let next = soon(phone.next_call()).await;
+            assert_eq!(next.sip_call_id(), latest.sip_call_id());
+            next.hang_up();
+            leg.ended().await;
+        }
+    }
 }
 
 #[tokio::test]

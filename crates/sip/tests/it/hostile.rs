@@ -67,6 +67,17 @@ async fn broken_framing_is_answered_and_the_connection_closed() {
 }
 
 #[tokio::test]
+async fn a_faulty_request_does_not_cost_the_others_their_connection() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.address(PhoneTransport::Tcp)).await.unwrap();
+    let faulty = options(1).replace("CSeq: 1 OPTIONS", "CSeq: 1 INVITE");
+    stream.write_all(format!("{faulty}{}", options(2)).as_bytes()).await.unwrap();
+    let answers = read_until(&mut stream, "Call-ID: c2\r\n", 1).await;
+    assert_eq!(answers.matches("SIP/2.0 400 Bad Request\r\n").count(), 1, "{answers}");
+    assert_eq!(answers.matches("SIP/2.0 200 OK\r\n").count(), 1, "{answers}");
+}
+
+#[tokio::test]
 async fn noise_on_udp_is_ignored_and_the_next_request_answered() {
     let server = Server::start().await;
     let socket = UdpSocket::bind((LOOPBACK, 0)).await.unwrap();

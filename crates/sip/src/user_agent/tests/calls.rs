@@ -123,7 +123,7 @@ const CHALLENGE: &str =
 const PROXY_CHALLENGE: &str = "Proxy-Authenticate: Digest realm=\"carrier\", nonce=\"n2\", algorithm=SHA-256, qop=\"auth\"\r\n";
 
 #[test]
-fn a_challenge_is_answered_with_a_new_invite_twice_at_most() {
+fn each_protection_space_is_answered_once_and_both_stay() {
     let mut bench = Bench::new();
     bench.call();
     let first = bench.last("INVITE");
@@ -144,9 +144,46 @@ fn a_challenge_is_answered_with_a_new_invite_twice_at_most() {
     ));
     let third = bench.last("INVITE");
     assert!(header(&third, "Proxy-Authorization").contains("algorithm=SHA-256"));
+    assert_eq!(header(&third, "Authorization"), header(&second, "Authorization"));
     bench.take_sent();
     bench.receive(&response_with(&third, "401 Unauthorized", "c", CHALLENGE, None));
     assert_eq!(bench.take_start_lines().len(), 1, "only the ACK");
+    assert_eq!(bench.take_end().code, 401);
+    bench.assert_forgotten();
+}
+
+#[test]
+fn refused_credentials_are_not_sent_again_unless_their_nonce_was_stale() {
+    let fresh = CHALLENGE.replace("n1", "n2");
+    let stale = fresh.replace("qop", "stale=true, qop");
+    for (again, is_answered) in [(fresh, false), (stale, true)] {
+        let mut bench = Bench::new();
+        bench.call();
+        let first = bench.last("INVITE");
+        bench.receive(&response_with(&first, "401 Unauthorized", "a", CHALLENGE, None));
+        let second = bench.last("INVITE");
+        bench.take_sent();
+        bench.receive(&response_with(&second, "401 Unauthorized", "b", &again, None));
+        let sent = bench.take_sent();
+        assert_eq!(sent.len(), if is_answered { 2 } else { 1 }, "{sent:#?}");
+        if is_answered {
+            assert!(header(&sent[1], "Authorization").contains("nonce=\"n2\""));
+        } else {
+            assert_eq!(bench.take_end().code, 401);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_challenges_for_ever_is_given_up() {
+    let mut bench = Bench::new();
+    bench.call();
+    for round in 0..5 {
+        let challenge =
+            CHALLENGE.replace("n1", &format!("n{round}")).replace("qop", "stale=true, qop");
+        let invite = bench.last("INVITE");
+        bench.receive(&response_with(&invite, "401 Unauthorized", "a", &challenge, None));
+    }
     assert_eq!(bench.take_end().code, 401);
     bench.assert_forgotten();
 }

@@ -29,6 +29,8 @@ pub(super) struct Bench {
     /// Messages sent, with where they went.
     pub(super) sent: Vec<(Flow, String)>,
     pub(super) outputs: Vec<Output>,
+    /// The owner attaches to incoming calls at once, so they ring.
+    pub(super) is_attended: bool,
 }
 
 pub(super) fn secs(seconds: u64) -> Duration {
@@ -42,6 +44,15 @@ impl Bench {
     }
 
     pub(super) fn with(max_calls: usize, transport: Transport) -> Self {
+        Self::with_peers(max_calls, transport, ("192.0.2.10", 32))
+    }
+
+    /// The same with a trunk in another network.
+    pub(super) fn with_peers(
+        max_calls: usize,
+        transport: Transport,
+        (network, length): (&str, u8),
+    ) -> Self {
         let now = Instant::now();
         let config = Config {
             agent: "bench".to_owned(),
@@ -55,9 +66,10 @@ impl Bench {
                 name: "carrier".to_owned(),
                 uri: Some("sip:192.0.2.10".to_owned()),
                 username: Some("acc".to_owned()),
+                from: None,
                 password: Some("pw".to_owned()),
                 register: false,
-                peers: vec![("192.0.2.10".parse().unwrap(), 32)],
+                peers: vec![(network.parse().unwrap(), length)],
             }],
             max_calls,
             own_addresses: vec![OUR_ADDRESS.parse().unwrap()],
@@ -70,7 +82,7 @@ impl Bench {
             local: OUR_ADDRESS.parse().unwrap(),
         };
         let ua = UserAgent::new(config, [3; 32], now);
-        Self { ua, now, flow, sent: Vec::new(), outputs: Vec::new() }
+        Self { ua, now, flow, sent: Vec::new(), outputs: Vec::new(), is_attended: true }
     }
 
     /// The same bench, with messages from now on coming from elsewhere.
@@ -85,8 +97,13 @@ impl Bench {
                     let text = String::from_utf8(message.to_vec()).unwrap();
                     self.sent.push((flow, text));
                 }
-                Output::Incoming { .. }
-                | Output::Event { .. }
+                Output::Incoming { leg, .. } => {
+                    if self.is_attended {
+                        self.ua.ring(self.now, leg);
+                    }
+                    self.outputs.push(output);
+                }
+                Output::Event { .. }
                 | Output::StartMedia { .. }
                 | Output::UpdateMedia { .. }
                 | Output::Registration { .. } => self.outputs.push(output),

@@ -11,6 +11,7 @@ struct Phone {
     bench: Bench,
     challenge: Challenge,
     count: u32,
+    call_id: &'static str,
 }
 
 impl Phone {
@@ -22,7 +23,7 @@ impl Phone {
         assert!(challenge.starts_with("SIP/2.0 401"));
         let challenge = header(&challenge, "WWW-Authenticate");
         let challenge = Challenge::parse(challenge.as_bytes(), false).unwrap();
-        Self { bench, challenge, count: 0 }
+        Self { bench, challenge, count: 0, call_id: "reg" }
     }
 
     fn register(&mut self, extra: &str) -> String {
@@ -31,7 +32,9 @@ impl Phone {
         let value =
             respond(&self.challenge, &credentials, "REGISTER", "sip:192.0.2.1", self.count, "c");
         let extra = format!("Authorization: {value}\r\n{extra}");
-        self.bench.receive(&register(&extra, &self.count.to_string(), self.count + 1));
+        let request = register(&extra, &self.count.to_string(), self.count + 1);
+        let call_id = format!("Call-ID: {}\r\n", self.call_id);
+        self.bench.receive(&request.replace("Call-ID: reg\r\n", &call_id));
         self.bench.only_sent()
     }
 
@@ -81,6 +84,18 @@ fn a_phone_asks_for_its_bindings_and_removes_them() {
     phone.register(CONTACT);
     let removed = phone.register("Contact: <sip:alice@10.0.0.5:5062>;expires=0\r\n");
     assert!(maybe_header(&removed, "Contact").is_none());
+}
+
+#[test]
+fn a_phone_keeps_several_contacts_and_a_restarted_one_only_its_new() {
+    let mut phone = Phone::new();
+    let two = phone.register("Contact: <sip:alice@10.0.0.5:1>, <sip:alice@10.0.0.5:2>\r\n");
+    assert_eq!(two.matches("Contact: ").count(), 2, "{two}");
+    let three = phone.register("Contact: <sip:alice@10.0.0.5:3>\r\n");
+    assert_eq!(three.matches("Contact: ").count(), 3, "{three}");
+    phone.call_id = "restarted";
+    let one = phone.register(CONTACT);
+    assert_eq!(one.matches("Contact: ").count(), 1, "{one}");
 }
 
 #[test]
@@ -183,6 +198,73 @@ fn a_failed_registration_is_tried_again() {
     assert!(bench.only_sent().starts_with("REGISTER "));
 }
 
+fn registering(bench: &mut Bench) -> String {
+    let uri = crate::registrar::callable("sip:192.0.2.10").unwrap();
+    bench.ua.register(bench.now, 0, uri, bench.flow);
+    bench.drain();
+    bench.only_sent()
+}
+
+#[test]
+fn a_registrar_that_wants_longer_lifetimes_gets_them_at_once() {
+    let mut bench = Bench::new();
+    let first = registering(&mut bench);
+    let brief = response_with(&first, "423 Interval Too Brief", "t", "Min-Expires: 1800\r\n", None);
+    bench.receive(&brief);
+    let second = bench.only_sent();
+    assert_eq!((header(&first, "Expires"), header(&second, "Expires")), ("600", "1800"));
+    assert!(bench.outputs.is_empty(), "that is no failure");
+    let again =
+        response_with(&second, "423 Interval Too Brief", "t", "Min-Expires: 3600\r\n", None);
+    bench.receive(&again);
+    assert!(bench.take_sent().is_empty(), "not for ever");
+    bench.pass(secs(2));
+    assert_eq!(header(&bench.only_sent(), "Expires"), "3600");
+}
+
+#[test]
+fn a_registrar_may_ask_for_a_pause_within_bounds() {
+    for (asked, pause) in [("30 (reboot)", 30), ("0", 2), ("4000000000", 600)] {
+        let mut bench = Bench::new();
+        let first = registering(&mut bench);
+        let retry = format!("Retry-After: {asked}\r\n");
+        bench.receive(&response_with(&first, "503 Service Unavailable", "t", &retry, None));
+        bench.pass(secs(pause - 1));
+        assert!(bench.take_sent().is_empty(), "{asked}");
+        bench.pass(secs(2));
+        assert!(bench.take_sent()[0].starts_with("REGISTER "), "{asked}");
+    }
+}
+
+#[test]
+fn the_lifetime_of_another_device_is_not_taken_for_ours() {
+    let theirs = "<sip:acc@198.51.100.9:5060>;expires=3600, ";
+    let natted = "<sip:acc@203.0.113.5:1024>;expires=100";
+    for ours in ["<sip:acc@192.0.2.1:5060>;expires=100", natted] {
+        let mut bench = Bench::new();
+        let first = registering(&mut bench);
+        let ok = response(&first, "200 OK", "t", None);
+        bench.receive(&ok.replace("<sip:peer@192.0.2.10:5070>", &format!("{theirs}{ours}")));
+        bench.pass(secs(81));
+        assert!(bench.take_sent()[0].starts_with("REGISTER "), "{ours}");
+    }
+}
+
+#[test]
+fn a_trunk_that_moved_is_registered_at_where_it_is_now() {
+    let mut bench = Bench::new();
+    let first = registering(&mut bench);
+    bench.receive(&response(&first, "503 Service Unavailable", "t", None));
+    bench.from("192.0.2.99:5060");
+    let uri = crate::registrar::callable("sip:192.0.2.10").unwrap();
+    bench.ua.register(bench.now, 0, uri, bench.flow);
+    bench.drain();
+    assert!(bench.take_sent().is_empty(), "the pause is kept");
+    bench.pass(secs(2));
+    assert_eq!(bench.destination("REGISTER"), "192.0.2.99:5060".parse().unwrap());
+    assert_eq!(header(&bench.last("REGISTER"), "Call-ID"), header(&first, "Call-ID"));
+}
+
 #[test]
 fn a_lost_connection_makes_us_register_again() {
     let mut bench = Bench::with(10, Transport::Tcp);
@@ -206,5 +288,12 @@ fn a_shut_down_unregisters() {
     bench.receive(&response(&first, "200 OK", "t", None));
     bench.ua.shut_down(bench.now);
     bench.drain();
-    assert_eq!(header(&bench.last("REGISTER"), "Expires"), "0");
+    let last = bench.last("REGISTER");
+    assert_eq!(header(&last, "Expires"), "0");
+    bench.receive(&response(&last, "200 OK", "t", None));
+    bench.take_sent();
+    let uri = crate::registrar::callable("sip:192.0.2.10").unwrap();
+    bench.ua.register(bench.now, 0, uri, bench.flow);
+    bench.drain();
+    assert!(bench.take_sent().is_empty(), "a look-up that ends late changes nothing");
 }
