@@ -161,6 +161,9 @@ pub enum CallError {
     /// The target is not a SIP URI we can dial.
     #[error("{0} is not a SIP URI that can be dialled")]
     BotBadTarget(String),
+    /// The target's host name has no address, or none in time.
+    #[error("the host name of {0} does not resolve")]
+    PeerUnresolved(String),
     /// No RTP port or no call slot is free.
     #[error("no RTP port is free")]
     NoPort,
@@ -271,12 +274,13 @@ impl Endpoint {
         attachment: Attachment,
     ) -> Result<LegHandle, CallError> {
         let bad_target = || CallError::BotBadTarget(call.target.clone());
+        let unresolved = || CallError::PeerUnresolved(call.target.clone());
         let uri = registrar::callable(&call.target).ok_or_else(bad_target)?;
         let transport = transport_of(&uri).ok_or_else(bad_target)?;
         let is_phone =
             matches!(uri.host(), Some(Host::Name(name)) if name.as_bytes() == b"registered");
         let remote =
-            if is_phone { None } else { Some(resolve(&uri).await.ok_or_else(bad_target)?) };
+            if is_phone { None } else { Some(resolve(&uri).await.ok_or_else(unresolved)?) };
         let (reply, answer) = oneshot::channel();
         let call = Box::new(CallRequest { call, uri, transport, remote, attachment });
         self.commands.send(Command::Call { call, reply }).await.map_err(|_| CallError::Stopped)?;
