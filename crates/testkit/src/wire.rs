@@ -33,12 +33,17 @@ pub struct WirePhone {
 impl WirePhone {
     /// Listens on free ports.
     pub async fn start() -> Self {
+        Self::start_with_audio_at("127.0.0.1").await
+    }
+
+    /// The same, with another address in its session description.
+    pub async fn start_with_audio_at(ip: &'static str) -> Self {
         let sip = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let rtp = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let address = sip.local_addr().expect("it is bound");
         let rtp_port = rtp.local_addr().expect("it is bound").port();
         let heard = Arc::<Mutex<WireHeard>>::default();
-        tokio::spawn(answer(sip, rtp_port));
+        tokio::spawn(answer(sip, ip, rtp_port));
         tokio::spawn(listen(rtp, Arc::clone(&heard)));
         Self { address, heard }
     }
@@ -55,7 +60,7 @@ impl WirePhone {
 }
 
 /// Answers INVITE with A-law only and everything else but ACK with a bare 200.
-async fn answer(sip: UdpSocket, rtp_port: u16) {
+async fn answer(sip: UdpSocket, ip: &'static str, rtp_port: u16) {
     let mut buffer = vec![0; 65_536];
     let host = sip.local_addr().expect("it is bound");
     while let Ok((length, from)) = sip.recv_from(&mut buffer).await {
@@ -73,7 +78,7 @@ async fn answer(sip: UdpSocket, rtp_port: u16) {
         };
         let body = if method == "INVITE" {
             format!(
-                "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
                  m=audio {rtp_port} RTP/AVP {ALAW}\r\n"
             )
         } else {
