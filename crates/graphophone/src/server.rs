@@ -28,6 +28,8 @@ use crate::{
 
 /// How long a stopping server waits for its calls to end and its notifications to leave.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Of that, what is left for the notifications and the phones' confirmations after the calls.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Why a server does not start. The text names the setting or the file.
 #[derive(Debug, thiserror::Error)]
@@ -212,11 +214,11 @@ impl Server {
         self.phone.as_ref()
     }
 
-    /// Refuses new work, hangs all calls up, delivers what can be delivered, and stops.
+    /// Refuses new work, ends all calls, delivers what can be delivered, and stops.
     pub async fn shut_down(self) {
         let deadline = Instant::now() + STOP_WITHIN;
         self.state.set_stopping();
-        self.calls.shut_down(deadline).await;
+        self.calls.shut_down(deadline - LAST_WORDS).await;
         if let Some(phone) = &self.phone {
             phone.shut_down().await;
         }

@@ -7,15 +7,16 @@ use graphophone_call::{
     OperationStatus, ResultInfo,
 };
 use graphophone_graph::resource::{
-    call::CallDetails,
+    call::{CallDetails, state_name},
+    operation::status_name,
     receipt::{PromptEnd, PromptReceipt, Receipt},
 };
-use graphophone_store::{Store, StoreError};
+use graphophone_store::{CallRecord, Commit, OperationRecord, Store, StoreError};
 use tracing::{error, info};
 
 use super::{
-    call_task::View,
     ledger::{Entry, Ledger, parse_operation},
+    request::View,
 };
 use crate::outbox::Outbox;
 
@@ -34,8 +35,10 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
         );
     }
     let mut operations: BTreeMap<CallId, Vec<Operation>> = BTreeMap::new();
-    for record in &unfinished.operations {
-        if let Some((operation, _)) = parse_operation(record) {
+    // What cannot be read is closed by its columns, or it would be looked at after every restart.
+    let mut unreadable = Commit::default();
+    for record in unfinished.operations {
+        if let Some((operation, _)) = parse_operation(&record) {
             operations.entry(record.call_id).or_default().push(Operation {
                 status: OperationStatus::Failed,
                 completion_reason: Some(CompletionReason::Unknown),
@@ -46,20 +49,27 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
                 )),
                 ..operation
             });
+        } else {
+            let status = status_name(OperationStatus::Failed).to_owned();
+            unreadable.operations.push(OperationRecord { status, is_final: true, ..record });
         }
     }
+    ledger.commit(unreadable, || {}).await?;
     for record in unfinished.calls {
         let details: CallDetails = match serde_json::from_str(&record.details_json) {
             Ok(details) => details,
             Err(error) => {
                 error!(call_id = %record.id, %error, "a stored call is unreadable");
+                let state = state_name(CallState::Terminated).to_owned();
+                let call = Some(CallRecord { state, is_terminated: true, ..record });
+                ledger.commit(Commit { call, ..Commit::default() }, || {}).await?;
                 continue;
             }
         };
         let result = ResultInfo::of_call(500, 9999, "The server was restarted.");
         let view = View {
             state: CallState::Terminated,
-            media_active: false,
+            media_active: None,
             result: Some(result.clone()),
             details: Arc::new(details),
         };
@@ -67,19 +77,12 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
         let mut notifications: Vec<_> =
             cut.iter().cloned().map(Notification::OperationEnded).collect();
         notifications.push(Notification::Terminated(result));
-        ledger
-            .commit(
-                Entry {
-                    view: &view,
-                    operations: cut
-                        .iter()
-                        .map(|operation| (operation, receipt(operation)))
-                        .collect(),
-                    notifications,
-                },
-                || {},
-            )
-            .await?;
+        let entry = Entry {
+            view: &view,
+            operations: cut.iter().map(|operation| (operation, receipt(operation))).collect(),
+            notifications,
+        };
+        ledger.commit(entry.to_commit(), || {}).await?;
     }
     Ok(())
 }
@@ -93,4 +96,56 @@ fn receipt(operation: &Operation) -> Option<Receipt> {
         ..PromptReceipt::waiting(prompt.uri.clone(), prompt.resource_id.clone())
     };
     Some(Receipt { prompts: prompts.iter().map(cut).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use graphophone_call::{AppId, OperationId, TenantId};
+    use graphophone_store::UnixMillis;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::engine::testing::silent_outbox;
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_closed_once_and_for_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let (id, tenant, app) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let (tenant, app) = (TenantId::new(tenant), AppId::new(app));
+        let call = CallRecord {
+            id: CallId::new(id),
+            tenant,
+            app,
+            state: "established".into(),
+            is_terminated: false,
+            callback_uri: None,
+            details_json: "not what we write".into(),
+            created_at: UnixMillis(1),
+            updated_at: UnixMillis(1),
+        };
+        let operation = OperationRecord {
+            id: OperationId::new(id),
+            call_id: call.id,
+            tenant,
+            app,
+            kind: "playPromptOperation".into(),
+            status: "running".into(),
+            is_final: false,
+            body_json: "nor this".into(),
+            created_at: UnixMillis(1),
+            updated_at: UnixMillis(1),
+        };
+        let commit =
+            Commit { call: Some(call), operations: vec![operation], notifications: Vec::new() };
+        store.commit(commit).await.unwrap();
+
+        recover(&store, &silent_outbox(&store).await).await.unwrap();
+        let left = store.unfinished().await.unwrap();
+        assert_eq!((left.calls, left.operations), (Vec::new(), Vec::new()));
+        let closed = store.call(CallId::new(id)).await.unwrap().unwrap();
+        assert_eq!((closed.state.as_str(), closed.details_json.len()), ("terminated", 17));
+        let closed = store.operation(OperationId::new(id)).await.unwrap().unwrap();
+        assert_eq!((closed.status.as_str(), closed.body_json.as_str()), ("failed", "nor this"));
+    }
 }
