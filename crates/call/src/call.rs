@@ -1,16 +1,15 @@
 //! The call: its states, what it hears, what it wants done.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Instant};
 
 use crate::{
     command::{Command, Rejection},
     ids::OperationId,
+    input::{Input, PlayoutEvent, PromptEvent},
     leg::{LegCommand, LegEvent, RejectReason},
     media_queue::{Context, MediaQueue},
-    operation::{MediaPrompt, Operation, OperationKind, OperationStatus, ResultInfo},
+    operation::{CompletionReason, Operation, OperationKind, OperationStatus, ResultInfo},
+    output::{Notification, Output},
     settings::Settings,
     timer::{Timer, TimerTable},
 };
@@ -39,124 +38,9 @@ pub enum CallState {
     Terminated,
 }
 
-/// Anything the call hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// The bot wants something.
-    Command(Command),
-    /// The leg tells something.
-    Leg(LegEvent),
-    /// A prompt was prepared or could not be.
-    Prompt(PromptEvent),
-    /// The playout tells something.
-    Playout(PlayoutEvent),
-    /// The time of [`Call::poll_timeout`] has come.
-    Timeout,
-}
-
-/// News of a prompt that [`Output::Fetch`] asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PromptEvent {
-    /// Fetched, decoded and encoded.
-    Ready {
-        /// The operation it belongs to.
-        operation: OperationId,
-        /// Its place in the operation's list, from 0.
-        index: usize,
-        /// Playing time of one repeat.
-        duration: Duration,
-    },
-    /// Cannot be played.
-    Failed {
-        /// The operation it belongs to.
-        operation: OperationId,
-        /// Its place in the operation's list, from 0.
-        index: usize,
-        /// What the bot is told.
-        result: ResultInfo,
-    },
-}
-
-/// News of the playout that [`Output::StartPlayout`] started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlayoutEvent {
-    /// The last packet has left.
-    Finished(OperationId),
-    /// The engine cannot play it, or cannot go on. The operation fails, and the next one starts.
-    Failed(OperationId),
-}
-
-/// Anything the call wants done; see the contract in the crate's documentation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Make the call's new state durable. `result` comes with `Terminated`.
-    CommitState {
-        /// The new state.
-        state: CallState,
-        /// Why the call ended.
-        result: Option<ResultInfo>,
-    },
-    /// Make an operation's new state durable.
-    CommitOperation(Operation),
-    /// Owe the bot a notification, durable together with the commits of the same input.
-    Notify(Notification),
-    /// Prepare these prompts and report each by its index.
-    Fetch {
-        /// The operation to report.
-        operation: OperationId,
-        /// The prompts.
-        prompts: Vec<MediaPrompt>,
-    },
-    /// Play the first `ready` prompts of an operation, back to back, at once.
-    StartPlayout {
-        /// The operation.
-        operation: OperationId,
-        /// How many prompts, from the first.
-        ready: usize,
-        /// No [`Output::ExtendPlayout`] will follow.
-        sealed: bool,
-        /// Start over at the end, once sealed.
-        looping: bool,
-    },
-    /// Append the prompts up to `ready` to the playout.
-    ExtendPlayout {
-        /// The operation.
-        operation: OperationId,
-        /// How many prompts in all, from the first.
-        ready: usize,
-        /// Nothing more will follow.
-        sealed: bool,
-    },
-    /// Stop the playout; nothing of it may be audible behind this output.
-    StopPlayout(OperationId),
-    /// Tell the leg.
-    Leg(LegCommand),
-}
-
-/// What a bot is told, in order; each is one commsNotification (spec/notifications.md §5).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notification {
-    /// `created`, state incoming.
-    Incoming,
-    /// `updated`, state establishing.
-    Establishing,
-    /// `updated`, state established, without mediaState.
-    Established,
-    /// `updated`, state established with mediaState.
-    Media {
-        /// `mediaState.audio` is active, else inactive.
-        active: bool,
-    },
-    /// `deleted` of an operation.
-    OperationEnded(Operation),
-    /// `updated`, state terminating; only when the bot itself hangs up.
-    Terminating,
-    /// `deleted`, state terminated.
-    Terminated(ResultInfo),
-}
-
-/// The machine of one call. See the contract in the crate's documentation.
-#[derive(Debug)]
+/// The machine of one call. See the contract in the crate's documentation. A copy made before an
+/// input stands in for it, if nothing of the input's outputs was carried out.
+#[derive(Clone, Debug)]
 pub struct Call {
     settings: Settings,
     direction: Direction,
@@ -227,6 +111,7 @@ impl Call {
             Input::Playout(PlayoutEvent::Failed(id)) => {
                 self.with_queue(now, |queue, cx| queue.playout_failed(id, cx));
             }
+            Input::ServerStops => self.handle_server_stop(now),
             Input::Timeout => self.handle_timeout(now),
         }
         Ok(())
@@ -391,6 +276,26 @@ impl Call {
         self.with_queue(now, |queue, cx| queue.prepared(operation, index, outcome, cx));
     }
 
+    fn handle_server_stop(&mut self, now: Instant) {
+        let leg = match self.state {
+            CallState::Terminated => return,
+            CallState::Incoming => LegCommand::Reject(RejectReason::None),
+            CallState::Establishing | CallState::Established | CallState::Terminating => {
+                LegCommand::HangUp
+            }
+        };
+        self.outputs.push_back(Output::Leg(leg));
+        let stopping = || ResultInfo::new(500, 9999, "Action failed, the server is stopping.");
+        // As after a crash: Graph has no rule for it, and a bot that waits must hear of it.
+        self.with_queue(now, |queue, cx| {
+            queue.drop_all(CompletionReason::Unknown, stopping, true, cx)
+        });
+        // A call that its bot has hung up ends as that.
+        let result = self.end_as.take();
+        let text = "The server is stopping.";
+        self.terminate(now, result.unwrap_or_else(|| ResultInfo::of_call(500, 9999, text)));
+    }
+
     fn handle_timeout(&mut self, now: Instant) {
         while let Some(timer) = self.timers.pop_expired(now) {
             match timer {
@@ -457,7 +362,10 @@ impl Call {
 
     fn drop_operations(&mut self, now: Instant) {
         let notify = self.settings.notify_cut_operations;
-        self.with_queue(now, |queue, cx| queue.hang_up(notify, cx));
+        let reason = CompletionReason::MediaOperationCanceled;
+        self.with_queue(now, |queue, cx| {
+            queue.drop_all(reason, ResultInfo::cancelled, notify, cx);
+        });
     }
 
     fn enter(&mut self, state: CallState) {

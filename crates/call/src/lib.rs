@@ -16,22 +16,24 @@
 mod call;
 mod command;
 mod ids;
+mod input;
 mod leg;
 mod media_queue;
 mod operation;
+mod output;
 mod playback;
 mod settings;
 mod timer;
 mod tones;
 
-pub use call::{
-    Call, CallState, Direction, Input, Notification, Output, PlayoutEvent, PromptEvent,
-};
+pub use call::{Call, CallState, Direction};
 pub use command::{CancelScope, Command, Rejection};
 pub use ids::{AppId, CallId, OperationId, TenantId};
+pub use input::{Input, PlayoutEvent, PromptEvent};
 pub use leg::{LegCommand, LegEvent, RejectReason};
 pub use operation::{
     CompletionReason, MediaPrompt, Operation, OperationKind, OperationStatus, ResultInfo,
 };
+pub use output::{Notification, Output};
 pub use settings::Settings;
 pub use tones::Tone;

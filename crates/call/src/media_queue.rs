@@ -9,10 +9,10 @@ use std::{
 };
 
 use crate::{
-    call::{Notification, Output},
     command::CancelScope,
     ids::OperationId,
     operation::{CompletionReason, Operation, OperationKind, OperationStatus, ResultInfo},
+    output::{Notification, Output},
     playback::{Playable, Playback},
     timer::{Timer, TimerTable},
 };
@@ -26,21 +26,21 @@ pub(crate) struct Context<'a> {
 }
 
 /// The head of the queue plays; the others wait with their prompts being fetched.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct MediaQueue {
     items: VecDeque<Item>,
     /// The far end receives audio: playouts may start.
     media_active: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Item {
     operation: Operation,
     playback: Playback,
     stage: Stage,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Stage {
     /// Waits for its turn, for its prompts, or for media.
     Preparing,
@@ -140,13 +140,18 @@ impl MediaQueue {
         self.advance(cx);
     }
 
-    /// The call ends: every operation fails, in order. Graph notifies none of them
-    /// (spec/api.md §3.5); `notify` is our setting for bots that want it.
-    pub(crate) fn hang_up(&mut self, notify: bool, cx: &mut Context<'_>) {
+    /// The call ends: every operation fails, in order. Of those that a hang-up cuts Graph notifies
+    /// none (spec/api.md §3.5).
+    pub(crate) fn drop_all(
+        &mut self,
+        reason: CompletionReason,
+        result: impl Fn() -> ResultInfo,
+        notify: bool,
+        cx: &mut Context<'_>,
+    ) {
         self.stop_head(cx);
         for item in self.items.drain(..) {
-            let operation =
-                item.fail(CompletionReason::MediaOperationCanceled, ResultInfo::cancelled());
+            let operation = item.fail(reason, result());
             if notify {
                 end(operation, cx);
             } else {

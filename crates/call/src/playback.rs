@@ -13,7 +13,7 @@ enum Prepared {
 }
 
 /// Prompts 1..20 of one operation on their way to the far end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Playback {
     prompts: Vec<Prepared>,
     looping: bool,

@@ -23,7 +23,7 @@ impl Timer {
 }
 
 /// When each timer expires.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TimerTable {
     deadlines: [Option<Instant>; Timer::ALL.len()],
 }

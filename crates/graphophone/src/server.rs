@@ -251,7 +251,7 @@ impl Server {
         self.phone.as_ref()
     }
 
-    /// Refuses new work, hangs all calls up, delivers what can be delivered, and stops.
+    /// Refuses new work, ends all calls, delivers what can be delivered, and stops.
     pub async fn shut_down(self) {
         let deadline = Instant::now() + STOP_WITHIN;
         self.state.set_stopping();

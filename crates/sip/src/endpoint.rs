@@ -164,6 +164,9 @@ pub enum CallError {
     /// The target is not a SIP URI we can dial.
     #[error("{0} is not a SIP URI that can be dialled")]
     BotBadTarget(String),
+    /// The target's host name has no address, or none in time.
+    #[error("the host name of {0} does not resolve")]
+    PeerUnresolved(String),
     /// No RTP port or no call slot is free.
     #[error("no RTP port is free")]
     NoPort,
@@ -288,7 +291,8 @@ impl Endpoint {
         } else {
             let uri = uri.ok_or_else(bad_target)?;
             let transport = transport_of(&uri).ok_or_else(bad_target)?;
-            let remote = resolve(&uri).await.ok_or_else(bad_target)?;
+            let unresolved = || CallError::PeerUnresolved(call.target.clone());
+            let remote = resolve(&uri).await.ok_or_else(unresolved)?;
             Way::Direct { uri, transport, remote }
         };
         let (reply, answer) = oneshot::channel();

@@ -147,28 +147,6 @@ pub(crate) fn settle(
     Ok(())
 }
 
-/// Marks what is unfinished as ended, by its columns alone.
-pub(crate) fn abandon_unfinished(
-    connection: &Connection,
-    call_state: &str,
-    operation_status: &str,
-    now: UnixMillis,
-) -> Result<usize, StoreError> {
-    let calls = connection
-        .prepare_cached(
-            "UPDATE call SET is_terminated = 1, state = :state, updated_at = :now
-             WHERE is_terminated = 0",
-        )?
-        .execute(named_params! {":state": call_state, ":now": now})?;
-    let operations = connection
-        .prepare_cached(
-            "UPDATE operation SET is_final = 1, status = :status, updated_at = :now
-             WHERE is_final = 0",
-        )?
-        .execute(named_params! {":status": operation_status, ":now": now})?;
-    Ok(calls + operations)
-}
-
 /// Removes one chunk. A call that owes something or has an unfinished operation stays.
 pub(crate) fn prune(connection: &Connection, before: Cutoff) -> Result<Pruned, StoreError> {
     let remove = |sql: &str, before: UnixMillis| {

@@ -116,24 +116,6 @@ impl Store {
         self.settle(Settle { sequence, state, error: Some(error), at: now }).await
     }
 
-    /// Marks every call that is not terminated and every operation that is not final as ended, in
-    /// the given words; everything else of them stays as it is. How many there were comes back.
-    /// For what recovery cannot read.
-    ///
-    /// # Errors
-    /// A fault of the disk.
-    pub async fn abandon_unfinished(
-        &self,
-        call_state: &'static str,
-        operation_status: &'static str,
-        now: UnixMillis,
-    ) -> Result<usize, StoreError> {
-        self.write(move |connection, _| {
-            change::abandon_unfinished(connection, call_state, operation_status, now)
-        })
-        .await
-    }
-
     /// Removes final operations, also of calls that go on; terminated calls; and settled
     /// notifications, as far as `before` allows. Whatever is owed or unfinished stays, and so does
     /// a call that it belongs to. Works in small steps between other writes.

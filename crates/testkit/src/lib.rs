@@ -8,6 +8,7 @@
 //! ```
 
 pub mod audio;
+mod full_disk;
 mod process;
 pub mod prompt_host;
 mod server;
@@ -15,12 +16,13 @@ mod test_call;
 mod webhook;
 mod wire;
 
+pub use full_disk::FullDisk;
 pub use graphophone::bot::{
     Answer, Bot, Credentials, Received, acknowledged_ms, is_audio_active, is_end_of, is_terminated,
     receipts, sent_ms,
 };
 pub use process::ServerProcess;
-pub use server::{TestServer, dev_config};
+pub use server::{Stopped, TestServer, dev_config};
 pub use test_call::{TestCall, heard, states};
 pub use webhook::{Post, Webhook};
 pub use wire::{WireHeard, WirePhone};

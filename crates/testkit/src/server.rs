@@ -121,8 +121,19 @@ impl TestServer {
     }
 
     /// Stops in order.
-    pub async fn stop(self) {
+    pub async fn stop(self) -> Stopped {
         self.server.shut_down().await;
+        Stopped(self.directory)
+    }
+}
+
+/// What a stopped server leaves behind: its data.
+pub struct Stopped(Arc<TempDir>);
+
+impl Stopped {
+    /// Starts a server of the dev profile on it.
+    pub async fn start(self) -> TestServer {
+        TestServer::start_in(self.0, |_| {}).await
     }
 }
 

@@ -33,21 +33,26 @@ pub struct WirePhone {
 impl WirePhone {
     /// Listens on free ports.
     pub async fn start() -> Self {
-        Self::start_ignoring(&["ACK"]).await
+        Self::start_as("127.0.0.1", &["ACK"]).await
     }
 
     /// One that never confirms the end of a call.
     pub async fn start_deaf_to_bye() -> Self {
-        Self::start_ignoring(&["ACK", "BYE"]).await
+        Self::start_as("127.0.0.1", &["ACK", "BYE"]).await
     }
 
-    async fn start_ignoring(methods: &'static [&'static str]) -> Self {
+    /// One with another address in its session description.
+    pub async fn start_with_audio_at(ip: &'static str) -> Self {
+        Self::start_as(ip, &["ACK"]).await
+    }
+
+    async fn start_as(ip: &'static str, ignored: &'static [&'static str]) -> Self {
         let sip = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let rtp = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
         let address = sip.local_addr().expect("it is bound");
         let rtp_port = rtp.local_addr().expect("it is bound").port();
         let heard = Arc::<Mutex<WireHeard>>::default();
-        tokio::spawn(answer(sip, rtp_port, methods));
+        tokio::spawn(answer(sip, ip, rtp_port, ignored));
         tokio::spawn(listen(rtp, Arc::clone(&heard)));
         Self { address, heard }
     }
@@ -64,7 +69,7 @@ impl WirePhone {
 }
 
 /// Answers INVITE with A-law only and everything else but `ignored` with a bare 200.
-async fn answer(sip: UdpSocket, rtp_port: u16, ignored: &[&str]) {
+async fn answer(sip: UdpSocket, ip: &'static str, rtp_port: u16, ignored: &[&str]) {
     let mut buffer = vec![0; 65_536];
     let host = sip.local_addr().expect("it is bound");
     while let Ok((length, from)) = sip.recv_from(&mut buffer).await {
@@ -82,7 +87,7 @@ async fn answer(sip: UdpSocket, rtp_port: u16, ignored: &[&str]) {
         };
         let body = if method == "INVITE" {
             format!(
-                "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
+                "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\
                  m=audio {rtp_port} RTP/AVP {ALAW}\r\n"
             )
         } else {

@@ -6,5 +6,6 @@ mod judge;
 mod life_cycle;
 mod model;
 mod playing;
+mod reference;
 mod sim;
 mod state_docs;

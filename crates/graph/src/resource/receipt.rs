@@ -51,11 +51,11 @@ pub enum PromptEnd {
     Waiting,
     /// Is being sent.
     Playing,
-    /// Sent to the last sample, every repeat.
+    /// Sent to the last sample, every repeat. Not of a loop, which has no last sample.
     Completed,
     /// Cut by cancelMediaProcessing.
     Cancelled,
-    /// Could not be fetched or decoded.
+    /// Could not be fetched, decoded or sent.
     Failed,
     /// Never begun, because something before it ended the operation.
     NotPlayed,

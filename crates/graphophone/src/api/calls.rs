@@ -127,7 +127,9 @@ fn as_graph(view: &View) -> CallView<'_> {
     CallView {
         details: &view.details,
         state: view.state,
-        media: view.media_active.then_some(MediaState::Active),
+        media: view
+            .media_active
+            .map(|active| if active { MediaState::Active } else { MediaState::Inactive }),
         result: view.result.as_ref(),
         tone: None,
     }

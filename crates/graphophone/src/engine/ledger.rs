@@ -17,7 +17,7 @@ use graphophone_store::{
 };
 use uuid::Uuid;
 
-use super::{call_task::View, record::StoredOperation};
+use super::{record::StoredOperation, request::View};
 use crate::outbox::Outbox;
 
 /// What one input changed.
@@ -30,6 +30,25 @@ pub(super) struct Entry<'a> {
     pub(super) notifications: Vec<Notification>,
 }
 
+impl Entry<'_> {
+    /// The rows of it; notifications are rendered here, once.
+    pub(super) fn to_commit(&self) -> Commit {
+        let now = unix_millis();
+        let operation = |(operation, receipt): &(&Operation, Option<Receipt>)| {
+            operation_record(self.view, operation, receipt, now)
+        };
+        Commit {
+            call: Some(call_record(self.view, now)),
+            operations: self.operations.iter().map(operation).collect(),
+            notifications: self
+                .notifications
+                .iter()
+                .map(|notification| new_notification(self, notification, now))
+                .collect(),
+        }
+    }
+}
+
 /// The store, and the outbox behind it.
 #[derive(Clone)]
 pub(super) struct Ledger {
@@ -38,27 +57,13 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Commits an entry in one transaction, then hands its notifications to the outbox.
-    /// `on_durable` comes between the two: what it shows is there before a bot is told.
+    /// Commits in one transaction, then hands the notifications to the outbox. `on_durable` comes
+    /// between the two: what it shows is there before a bot is told.
     pub(super) async fn commit(
         &self,
-        entry: Entry<'_>,
+        commit: Commit,
         on_durable: impl FnOnce(),
     ) -> Result<(), StoreError> {
-        let now = unix_millis();
-        let commit = Commit {
-            call: Some(call_record(entry.view, now)),
-            operations: entry
-                .operations
-                .iter()
-                .map(|(operation, receipt)| operation_record(entry.view, operation, receipt, now))
-                .collect(),
-            notifications: entry
-                .notifications
-                .iter()
-                .map(|notification| new_notification(&entry, notification, now))
-                .collect(),
-        };
         let committed = self.store.commit(commit).await?;
         on_durable();
         self.outbox.enqueue(committed.notifications);

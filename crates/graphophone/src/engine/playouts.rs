@@ -5,9 +5,13 @@ use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
 use graphophone_call::{
     CompletionReason, MediaPrompt, Operation, OperationId, OperationKind, OperationStatus,
+    ResultInfo,
 };
 use graphophone_graph::resource::receipt::{PromptEnd, PromptReceipt, Receipt};
-use graphophone_media::engine::{PlayoutProgress, Segment, SegmentProgress};
+use graphophone_media::{
+    engine::{PlayoutProgress, Segment, SegmentProgress},
+    prompt::{EncodedPrompt, Sha256},
+};
 
 use crate::prompts::Prepared;
 
@@ -34,18 +38,40 @@ struct Playout {
 #[derive(Clone, Debug)]
 enum Audio {
     Awaited,
-    Ready(Prepared),
+    Ready {
+        sha256: Sha256,
+        /// Samples per second.
+        rate: u32,
+        /// Samples of one repeat.
+        samples: u64,
+        /// Until the engine has it, or nobody wants it any more: the cache counts what is held.
+        encoded: Option<Arc<EncodedPrompt>>,
+    },
     /// Could not be fetched or decoded.
     Broken,
 }
 
-impl Audio {
-    fn ready(&self) -> Option<&Prepared> {
-        match self {
-            Self::Ready(prepared) => Some(prepared),
-            Self::Awaited | Self::Broken => None,
-        }
-    }
+/// How an operation stands, as far as its prompts are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// Everything playable was played.
+    PlayedOut,
+    Cancelled,
+    CallEnded,
+    /// The engine broke off, or packets were refused.
+    Unsendable,
+}
+
+/// How one prompt stands.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    is_broken: bool,
+    is_handed_over: bool,
+    /// Samples that left.
+    sent: u64,
+    /// Samples of all repeats; `None` until it is decoded.
+    whole: Option<u64>,
 }
 
 impl Playouts {
@@ -61,9 +87,17 @@ impl Playouts {
         });
     }
 
+    /// It was not accepted after all.
+    pub(super) fn forget(&mut self, id: OperationId) {
+        self.playouts.retain(|playout| playout.operation.id != id);
+    }
+
     /// A prompt has been prepared.
     pub(super) fn set_prepared(&mut self, id: OperationId, index: usize, prepared: Prepared) {
-        self.set_audio(id, index, Audio::Ready(prepared));
+        let Prepared { encoded, sha256, .. } = prepared;
+        let (rate, samples) = (encoded.codec.rate(), encoded.bytes.len() as u64);
+        let audio = Audio::Ready { sha256, rate, samples, encoded: Some(encoded) };
+        self.set_audio(id, index, audio);
     }
 
     /// A prompt cannot be played.
@@ -79,12 +113,14 @@ impl Playouts {
         let listed = prompts(&playout.operation);
         listed
             .iter()
-            .zip(&playout.audio)
+            .zip(&mut playout.audio)
             .take(ready)
             .skip(from)
-            .filter_map(|(prompt, audio)| {
-                let prepared = audio.ready()?;
-                Some(Segment { prompt: Arc::clone(&prepared.encoded), repeat: prompt.repeat })
+            .filter_map(|(prompt, audio)| match audio {
+                Audio::Ready { encoded, .. } => {
+                    Some(Segment { prompt: encoded.take()?, repeat: prompt.repeat })
+                }
+                Audio::Awaited | Audio::Broken => None,
             })
             .collect()
     }
@@ -96,18 +132,40 @@ impl Playouts {
         }
     }
 
-    /// The operation has reached its final status; `with_call` if the call's end brought it.
-    pub(super) fn end(&mut self, operation: &Operation, with_call: bool) {
+    /// Whether the kernel has taken every sample that the engine was given.
+    pub(super) fn is_sent(&self, id: OperationId) -> bool {
+        let playout = self.playouts.iter().find(|playout| playout.operation.id == id);
+        playout.is_none_or(|playout| {
+            let all = playout.standings();
+            all.iter().filter(|prompt| prompt.is_handed_over).all(Standing::is_sent)
+        })
+    }
+
+    /// The operation has reached its final status; `with_call` if the call's end brought it. What
+    /// comes back is forgotten here and has to be kept elsewhere.
+    #[must_use]
+    pub(super) fn end(
+        &mut self,
+        operation: &Operation,
+        with_call: bool,
+    ) -> Option<(Operation, Receipt)> {
         if let Some(playout) = self.find(operation.id) {
             playout.operation = operation.clone();
             playout.is_cut_by_call = with_call;
+            for audio in &mut playout.audio {
+                if let Audio::Ready { encoded, .. } = audio {
+                    *encoded = None;
+                }
+            }
         }
-        let ended = self.playouts.iter().filter(|p| p.operation.status.is_final()).count();
-        if ended > KEPT_ENDED
-            && let Some(oldest) = self.playouts.iter().position(|p| p.operation.status.is_final())
-        {
-            self.playouts.remove(oldest);
+        let is_ended = |playout: &Playout| playout.operation.status.is_final();
+        if self.playouts.iter().filter(|playout| is_ended(playout)).count() <= KEPT_ENDED {
+            return None;
         }
+        let oldest = self.playouts.iter().position(is_ended)?;
+        let oldest = self.playouts.remove(oldest)?;
+        let receipt = oldest.receipt();
+        Some((oldest.operation, receipt))
     }
 
     /// An operation as it is now, with its receipt.
@@ -127,7 +185,11 @@ impl Playouts {
     }
 
     fn set_audio(&mut self, id: OperationId, index: usize, audio: Audio) {
-        if let Some(slot) = self.find(id).and_then(|playout| playout.audio.get_mut(index)) {
+        if let Some(playout) = self.find(id)
+            // A receipt tells how things were at the end, not what was heard of later.
+            && !playout.operation.status.is_final()
+            && let Some(slot) = playout.audio.get_mut(index)
+        {
             *slot = audio;
         }
     }
@@ -138,64 +200,102 @@ impl Playouts {
 }
 
 impl Playout {
+    fn stage(&self) -> Stage {
+        let Operation { status, completion_reason, result, .. } = &self.operation;
+        match (status, completion_reason) {
+            (OperationStatus::Running, _) => Stage::Running,
+            _ if self.is_cut_by_call => Stage::CallEnded,
+            (_, Some(CompletionReason::MediaOperationCanceled)) => Stage::Cancelled,
+            _ if *result == Some(ResultInfo::play_failed()) => Stage::Unsendable,
+            (OperationStatus::Completed | OperationStatus::Failed, _) => Stage::PlayedOut,
+        }
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        let progress = self.segments();
+        let listed = prompts(&self.operation).iter().zip(&self.audio).enumerate();
+        listed
+            .map(|(index, (prompt, audio))| Standing {
+                is_broken: matches!(audio, Audio::Broken),
+                is_handed_over: index < self.handed_over,
+                sent: progress.get(index).map_or(0, |segment| segment.samples_sent),
+                whole: match audio {
+                    Audio::Ready { samples, .. } => Some(samples * u64::from(prompt.repeat)),
+                    Audio::Awaited | Audio::Broken => None,
+                },
+            })
+            .collect()
+    }
+
+    fn segments(&self) -> Vec<SegmentProgress> {
+        self.progress.as_ref().map(|progress| progress.segments()).unwrap_or_default()
+    }
+
     fn receipt(&self) -> Receipt {
-        let progress =
-            self.progress.as_ref().map(|progress| progress.segments()).unwrap_or_default();
+        let (stage, progress) = (self.stage(), self.segments());
+        let is_looping =
+            matches!(self.operation.kind, OperationKind::PlayPrompt { looping: true, .. });
         let prompts = prompts(&self.operation)
             .iter()
+            .zip(&self.audio)
+            .zip(self.standings())
             .enumerate()
-            .map(|(index, prompt)| {
-                let audio = self.audio.get(index).unwrap_or(&Audio::Awaited);
-                self.prompt_receipt(prompt, audio, progress.get(index).copied())
+            .map(|(index, ((prompt, audio), standing))| {
+                let (sha256, rate) = match audio {
+                    Audio::Ready { sha256, rate, .. } => (Some(sha256.to_string()), *rate),
+                    Audio::Awaited | Audio::Broken => (None, 8_000),
+                };
+                let ms = |samples: u64| samples * 1_000 / u64::from(rate);
+                let sent = progress.get(index);
+                PromptReceipt {
+                    uri: prompt.uri.clone(),
+                    resource_id: prompt.resource_id.clone(),
+                    sha256,
+                    duration_ms: standing.whole.map(ms),
+                    milliseconds_sent: Some(ms(standing.sent)),
+                    milliseconds_acknowledged: sent
+                        .and_then(|sent| sent.samples_acknowledged)
+                        .map(ms),
+                    first_packet: sent.and_then(|sent| sent.first_packet).map(to_offset),
+                    last_packet: sent.and_then(|sent| sent.last_packet).map(to_offset),
+                    reason: standing.reason(stage, is_looping),
+                }
             })
             .collect();
         Receipt { prompts }
     }
+}
 
-    fn prompt_receipt(
-        &self,
-        prompt: &MediaPrompt,
-        audio: &Audio,
-        sent: Option<SegmentProgress>,
-    ) -> PromptReceipt {
-        let prepared = audio.ready();
-        let rate = prepared.map_or(8_000, |prepared| prepared.encoded.codec.rate());
-        let ms = |samples: u64| samples * 1_000 / u64::from(rate);
-        let whole =
-            prepared.map(|prepared| prepared.encoded.bytes.len() as u64 * u64::from(prompt.repeat));
-        let samples_sent = sent.map_or(0, |sent| sent.samples_sent);
-        PromptReceipt {
-            uri: prompt.uri.clone(),
-            resource_id: prompt.resource_id.clone(),
-            sha256: prepared.map(|prepared| prepared.encoded.sha256.to_string()),
-            duration_ms: whole.map(ms),
-            milliseconds_sent: Some(ms(samples_sent)),
-            milliseconds_acknowledged: sent.and_then(|sent| sent.samples_acknowledged).map(ms),
-            first_packet: sent.and_then(|sent| sent.first_packet).map(to_offset),
-            last_packet: sent.and_then(|sent| sent.last_packet).map(to_offset),
-            reason: self.reason(audio, samples_sent, whole),
-        }
+impl Standing {
+    /// Every sample has left, at least once; also if there are none.
+    fn is_sent(&self) -> bool {
+        self.whole.is_some_and(|whole| self.sent >= whole)
     }
 
-    fn reason(&self, audio: &Audio, sent: u64, whole: Option<u64>) -> PromptEnd {
-        if matches!(audio, Audio::Broken) {
-            return PromptEnd::Failed;
-        }
-        let is_looping =
-            matches!(self.operation.kind, OperationKind::PlayPrompt { looping: true, .. });
-        let is_whole = sent > 0
-            && whole.is_some_and(|whole| {
-                if is_looping { sent.is_multiple_of(whole) } else { sent >= whole }
-            });
-        match (self.operation.status, self.operation.completion_reason) {
-            (OperationStatus::Running, _) if sent == 0 => PromptEnd::Waiting,
-            (OperationStatus::Running, _) if is_looping || !is_whole => PromptEnd::Playing,
-            _ if is_whole => PromptEnd::Completed,
-            _ if sent == 0 => PromptEnd::NotPlayed,
-            _ if self.is_cut_by_call => PromptEnd::CallEnded,
-            (_, Some(CompletionReason::MediaOperationCanceled)) => PromptEnd::Cancelled,
-            // The engine broke off.
-            _ => PromptEnd::Failed,
+    fn reason(&self, stage: Stage, is_looping: bool) -> PromptEnd {
+        let is_begun = self.sent > 0;
+        let is_whole = self.is_sent() && is_begun;
+        // A loop has no last sample.
+        let is_cut = is_looping || !is_whole;
+        match stage {
+            _ if self.is_broken => PromptEnd::Failed,
+            Stage::Running if !is_begun => PromptEnd::Waiting,
+            Stage::Running if is_cut => PromptEnd::Playing,
+            Stage::Cancelled if is_begun && is_cut => PromptEnd::Cancelled,
+            Stage::CallEnded if is_begun && is_cut => PromptEnd::CallEnded,
+            Stage::Unsendable if self.is_handed_over && is_cut => PromptEnd::Failed,
+            Stage::PlayedOut if self.is_handed_over && self.is_sent() => PromptEnd::Completed,
+            Stage::Running
+            | Stage::Cancelled
+            | Stage::CallEnded
+            | Stage::Unsendable
+            | Stage::PlayedOut => {
+                if is_whole {
+                    PromptEnd::Completed
+                } else {
+                    PromptEnd::NotPlayed
+                }
+            }
         }
     }
 }
@@ -210,3 +310,6 @@ fn prompts(operation: &Operation) -> &[MediaPrompt] {
 fn to_offset(time: SystemTime) -> time::OffsetDateTime {
     time.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,12 +11,12 @@ use graphophone_graph::resource::{
     operation::status_name,
     receipt::{PromptEnd, PromptReceipt, Receipt},
 };
-use graphophone_store::{Store, StoreError};
+use graphophone_store::{CallRecord, Commit, OperationRecord, Store, StoreError};
 use tracing::{error, info};
 
 use super::{
-    call_task::View,
-    ledger::{Entry, Ledger, parse_operation, unix_millis},
+    ledger::{Entry, Ledger, parse_operation},
+    request::View,
 };
 use crate::outbox::Outbox;
 
@@ -35,8 +35,10 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
         );
     }
     let mut operations: BTreeMap<CallId, Vec<Operation>> = BTreeMap::new();
-    for record in &unfinished.operations {
-        if let Some((operation, _)) = parse_operation(record) {
+    // What cannot be read is closed by its columns, or it would be looked at after every restart.
+    let mut unreadable = Commit::default();
+    for record in unfinished.operations {
+        if let Some((operation, _)) = parse_operation(&record) {
             operations.entry(record.call_id).or_default().push(Operation {
                 status: OperationStatus::Failed,
                 completion_reason: Some(CompletionReason::Unknown),
@@ -47,20 +49,27 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
                 )),
                 ..operation
             });
+        } else {
+            let status = status_name(OperationStatus::Failed).to_owned();
+            unreadable.operations.push(OperationRecord { status, is_final: true, ..record });
         }
     }
+    ledger.commit(unreadable, || {}).await?;
     for record in unfinished.calls {
         let details: CallDetails = match serde_json::from_str(&record.details_json) {
             Ok(details) => details,
             Err(error) => {
                 error!(call_id = %record.id, %error, "a stored call is unreadable");
+                let state = state_name(CallState::Terminated).to_owned();
+                let call = Some(CallRecord { state, is_terminated: true, ..record });
+                ledger.commit(Commit { call, ..Commit::default() }, || {}).await?;
                 continue;
             }
         };
         let result = ResultInfo::of_call(500, 9999, "The server was restarted.");
         let view = View {
             state: CallState::Terminated,
-            media_active: false,
+            media_active: None,
             result: Some(result.clone()),
             details: Arc::new(details),
         };
@@ -68,30 +77,12 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
         let mut notifications: Vec<_> =
             cut.iter().cloned().map(Notification::OperationEnded).collect();
         notifications.push(Notification::Terminated(result));
-        ledger
-            .commit(
-                Entry {
-                    view: &view,
-                    operations: cut
-                        .iter()
-                        .map(|operation| (operation, receipt(operation)))
-                        .collect(),
-                    notifications,
-                },
-                || {},
-            )
-            .await?;
-    }
-    // What is unfinished still cannot be read, and was logged: it must not come back at each start.
-    let abandoned = store
-        .abandon_unfinished(
-            state_name(CallState::Terminated),
-            status_name(OperationStatus::Failed),
-            unix_millis(),
-        )
-        .await?;
-    if abandoned > 0 {
-        error!(abandoned, "unreadable calls and operations are marked as ended; nobody is told");
+        let entry = Entry {
+            view: &view,
+            operations: cut.iter().map(|operation| (operation, receipt(operation))).collect(),
+            notifications,
+        };
+        ledger.commit(entry.to_commit(), || {}).await?;
     }
     Ok(())
 }
@@ -110,63 +101,51 @@ fn receipt(operation: &Operation) -> Option<Receipt> {
 #[cfg(test)]
 mod tests {
     use graphophone_call::{AppId, OperationId, TenantId};
-    use graphophone_store::{CallRecord, Commit, OperationRecord, UnixMillis};
+    use graphophone_store::UnixMillis;
     use uuid::Uuid;
 
     use super::*;
-    use crate::outbox::{DeliverSettings, Deliverer, Settings, Trust};
-
-    const THEN: UnixMillis = UnixMillis(1_790_000_000_000);
+    use crate::engine::testing::silent_outbox;
 
     #[tokio::test]
-    async fn what_cannot_be_read_is_ended_at_the_first_start_and_not_met_again() {
+    async fn what_cannot_be_read_is_closed_once_and_for_all() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
-        let call = CallId::new(Uuid::from_u128(1));
-        let operation = OperationId::new(Uuid::from_u128(2));
-        let (tenant, app) = (TenantId::new(Uuid::from_u128(7)), AppId::new(Uuid::from_u128(8)));
-        let unreadable = || r#"{"of": "another build"}"#.to_owned();
-        let commit = Commit {
-            call: Some(CallRecord {
-                id: call,
-                tenant,
-                app,
-                state: "established".into(),
-                is_terminated: false,
-                callback_uri: None,
-                details_json: unreadable(),
-                created_at: THEN,
-                updated_at: THEN,
-            }),
-            operations: vec![OperationRecord {
-                id: operation,
-                call_id: call,
-                tenant,
-                app,
-                kind: "playPromptOperation".into(),
-                status: "running".into(),
-                is_final: false,
-                body_json: unreadable(),
-                created_at: THEN,
-                updated_at: THEN,
-            }],
-            notifications: vec![],
+        let (id, tenant, app) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let (tenant, app) = (TenantId::new(tenant), AppId::new(app));
+        let call = CallRecord {
+            id: CallId::new(id),
+            tenant,
+            app,
+            state: "established".into(),
+            is_terminated: false,
+            callback_uri: None,
+            details_json: "not what we write".into(),
+            created_at: UnixMillis(1),
+            updated_at: UnixMillis(1),
         };
+        let operation = OperationRecord {
+            id: OperationId::new(id),
+            call_id: call.id,
+            tenant,
+            app,
+            kind: "playPromptOperation".into(),
+            status: "running".into(),
+            is_final: false,
+            body_json: "nor this".into(),
+            created_at: UnixMillis(1),
+            updated_at: UnixMillis(1),
+        };
+        let commit =
+            Commit { call: Some(call), operations: vec![operation], notifications: Vec::new() };
         store.commit(commit).await.unwrap();
-        let deliverer = Deliverer::new(
-            Arc::new(|_, _| Ok(())),
-            Arc::new(|_, _| String::new()),
-            Arc::new(unix_millis),
-            Trust::system_and(vec![]),
-            DeliverSettings::default(),
-        );
-        let outbox = Outbox::start(store.clone(), deliverer, Settings::default()).await.unwrap();
 
-        recover(&store, &outbox).await.unwrap();
-
-        let unfinished = store.unfinished().await.unwrap();
-        assert!(unfinished.calls.is_empty() && unfinished.operations.is_empty());
-        assert_eq!(store.call(call).await.unwrap().unwrap().state, "terminated");
-        assert_eq!(store.operation(operation).await.unwrap().unwrap().status, "failed");
+        recover(&store, &silent_outbox(&store).await).await.unwrap();
+        let left = store.unfinished().await.unwrap();
+        assert_eq!((left.calls, left.operations), (Vec::new(), Vec::new()));
+        let closed = store.call(CallId::new(id)).await.unwrap().unwrap();
+        assert_eq!((closed.state.as_str(), closed.details_json.len()), ("terminated", 17));
+        let closed = store.operation(OperationId::new(id)).await.unwrap().unwrap();
+        assert_eq!((closed.status.as_str(), closed.body_json.as_str()), ("failed", "nor this"));
     }
 }

@@ -6,21 +6,23 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use graphophone_call::{
     AppId, Call, CallId, CallState, Command, Operation, OperationId, ResultInfo, Settings, TenantId,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
-use graphophone_sip::{Endpoint, LegHandle, LegSinks, OutgoingCall};
+use graphophone_sip::{CallError, Endpoint, LegHandle, LegSinks, OutgoingCall};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    call_task::{CallTask, CommandError, Line, Request, View},
+    call_task::{CallTask, Line},
     dial::{DialError, DialRules, Route, Target},
     ledger::Ledger,
+    request::{CommandError, Request, View},
 };
 use crate::{outbox::Outbox, prompts::Prompts};
 
@@ -42,6 +44,22 @@ pub(super) struct Shared {
     sip: OnceLock<Endpoint>,
     calls: Mutex<HashMap<CallId, Entry>>,
     tasks: TaskTracker,
+    /// Every call is to end, and no new one to begin.
+    pub(super) stopping: CancellationToken,
+    /// What calls still want to store is left to the next start.
+    pub(super) abandoned: CancellationToken,
+}
+
+/// A call's place in the map; given up when dropped, whatever becomes of the call's task.
+pub(super) struct Listed {
+    pub(super) shared: Arc<Shared>,
+    id: CallId,
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.shared.lock().remove(&self.id);
+    }
 }
 
 #[derive(Clone)]
@@ -94,6 +112,8 @@ impl Calls {
                 sip: OnceLock::new(),
                 calls: Mutex::default(),
                 tasks: TaskTracker::new(),
+                stopping: CancellationToken::new(),
+                abandoned: CancellationToken::new(),
             }),
         }
     }
@@ -126,9 +146,12 @@ impl Calls {
         let route = self.shared.dial.route(target)?;
         let now = Instant::now().into_std();
         let mut settings = self.shared.settings.clone();
-        settings.ring_for = ring_for(&settings, &details);
+        let ring_timeout = ring_for(&settings, &details);
+        settings.ring_for = ring_timeout;
         let call = Call::outgoing(now, settings, service_hosted);
-        self.start(call, details, Line::Dial(route)).await
+        let (shared, app) = (Arc::clone(&self.shared), details.app);
+        let dial = move |sinks| shared.place_call(route, app, ring_timeout, sinks).boxed();
+        self.start(call, details, Line::Dial(Box::new(dial))).await
     }
 
     /// Takes in an incoming leg for a bot and notifies it.
@@ -153,23 +176,21 @@ impl Calls {
     ) -> Result<View, CreateError> {
         let id = details.id;
         let (requests, receiver) = mpsc::channel(REQUESTS);
-        let (task, view) = CallTask::new(call, details, Arc::clone(&self.shared), receiver);
+        let (born, durable) = oneshot::channel();
         {
             let mut calls = self.shared.lock();
+            if self.shared.stopping.is_cancelled() {
+                return Err(CommandError::NotStored.into());
+            }
             if calls.len() >= self.shared.max_calls {
                 return Err(CreateError::TooManyCalls);
             }
-            calls.insert(id, Entry { made: Instant::now(), requests, view: view.clone() });
+            let listed = Listed { shared: Arc::clone(&self.shared), id };
+            let (task, view) = CallTask::new(call, details, listed, receiver);
+            calls.insert(id, Entry { made: Instant::now(), requests, view });
+            self.shared.tasks.spawn(task.run(line, born));
         }
-        let (born, durable) = oneshot::channel();
-        self.shared.tasks.spawn(task.run(line, born));
-        match durable.await.unwrap_or(Err(CommandError::NotStored)) {
-            Ok(()) => Ok(view.borrow().clone()),
-            Err(error) => {
-                self.shared.remove(id);
-                Err(error.into())
-            }
-        }
+        Ok(durable.await.unwrap_or(Err(CommandError::NotStored))?)
     }
 
     /// A live call, if it belongs to this application. Foreign calls are like absent ones.
@@ -263,30 +284,34 @@ impl Calls {
         Ok(Some(operations))
     }
 
-    /// Hangs all calls up and waits until their ends are stored, at most until `deadline`.
+    /// Ends all calls and waits until that is stored, at most until `deadline`. From now on no
+    /// call begins.
     pub async fn shut_down(&self, deadline: Instant) {
-        let entries: Vec<_> = self.shared.lock().values().cloned().collect();
-        for entry in entries {
-            let (reply, _) = oneshot::channel();
-            let request = Request::Command { command: Command::HangUp, details: None, reply };
-            let _ = entry.requests.try_send(request);
+        {
+            // Whoever begins a call holds this lock: it is refused, or ends with the others.
+            let _calls = self.shared.lock();
+            self.shared.stopping.cancel();
+            self.shared.tasks.close();
         }
-        self.shared.tasks.close();
         if tokio::time::timeout_at(deadline, self.shared.tasks.wait()).await.is_err() {
             tracing::warn!(calls = self.count(), "calls are still up at the end of the shut-down");
+            self.shared.abandoned.cancel();
         }
     }
 }
 
 impl Shared {
-    pub(super) async fn place_call(
-        &self,
-        details: &CallDetails,
+    async fn place_call(
+        self: Arc<Self>,
         route: Route,
+        app: AppId,
+        ring_timeout: Duration,
         sinks: LegSinks,
     ) -> Result<LegHandle, ResultInfo> {
-        let failed = |text: &str| ResultInfo::of_call(500, 9001, text);
-        let sip = self.sip.get().ok_or_else(|| failed("SIP is not configured (sip.listen)."))?;
+        let sip = self
+            .sip
+            .get()
+            .ok_or_else(|| ResultInfo::of_call(500, 9001, "SIP is not configured (sip.listen)."))?;
         let (target, trunk) = match route {
             Route::Uri { uri, trunk } => (uri, trunk),
             Route::Registered { user_id } => {
@@ -299,18 +324,19 @@ impl Shared {
         let call = OutgoingCall {
             target,
             trunk,
-            from_user: details.app.to_string(),
+            from_user: app.to_string(),
             from_display: None,
-            ring_timeout: ring_for(&self.settings, details),
+            ring_timeout,
             sinks,
         };
-        sip.call(call)
-            .await
-            .map_err(|error| failed(&format!("The call cannot be placed: {error}.")))
-    }
-
-    pub(super) fn remove(&self, id: CallId) {
-        self.lock().remove(&id);
+        sip.call(call).await.map_err(|error| {
+            let (code, subcode) = match error {
+                CallError::PeerUnresolved(_) => (480, 10076),
+                CallError::NoPort => (503, 9001),
+                CallError::BotBadTarget(_) | CallError::Stopped => (500, 9001),
+            };
+            ResultInfo::of_call(code, subcode, &format!("The call cannot be placed: {error}."))
+        })
     }
 
     fn find(&self, owner: (TenantId, AppId), id: CallId) -> Option<(Entry, View)> {
@@ -338,3 +364,6 @@ fn is_live(view: &View) -> bool {
 fn is_owned(view: &View, owner: (TenantId, AppId)) -> bool {
     (view.details.tenant, view.details.app) == owner
 }
+
+#[cfg(test)]
+mod tests;

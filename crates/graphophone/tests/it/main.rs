@@ -9,6 +9,7 @@ mod cancel;
 mod cli;
 mod corpus_json;
 mod corpus_wav;
+mod full_disk;
 mod handset;
 mod http_calls;
 mod http_surface;

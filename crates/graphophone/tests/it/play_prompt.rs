@@ -10,9 +10,8 @@ use graphophone_testkit::{
 };
 use serde_json::json;
 
-/// Longest silence between two operations: the end of the first is made durable before the second
-/// begins, which takes a few milliseconds, and more on a busy machine.
-const LONGEST_BREAK_MS: usize = 80;
+/// Longest silence between two operations: a playout waits for no disk.
+const LONGEST_BREAK_MS: usize = 40;
 
 #[tokio::test]
 async fn three_prompts_are_heard_whole_in_order_and_without_a_gap() {

@@ -1,9 +1,9 @@
 //! graphophoneReceipt: what really left, what arrived, and why it ended.
 
 use graphophone_testkit::{
-    TestCall, acknowledged_ms,
+    TestCall, TestServer, WirePhone, acknowledged_ms,
     audio::{tone, tone_wav},
-    receipts, sent_ms,
+    is_audio_active, is_end_of, patience, receipts, sent_ms,
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -43,10 +43,11 @@ async fn a_receipt_says_what_the_phone_recorded() {
     }
     let (first, last) = (moment(&prompts[0]["firstPacket"]), moment(&prompts[1]["lastPacket"]));
     assert!(before <= first && last <= after, "{before} {first} {last} {after}");
-    // The phone saw the same span; both ends' clocks run in this process.
+    // The phone saw the same span; both ends' clocks run in this process, but either end's thread
+    // may look late on a busy machine.
     let span = (heard.last_packet().unwrap() - heard.first_packet().unwrap()).as_millis();
     let said = (last - first).whole_milliseconds();
-    assert!(said.abs_diff(span as i128) <= 40, "{said} ms said, {span} ms seen");
+    assert!(said.abs_diff(span as i128) <= 200, "{said} ms said, {span} ms seen");
 }
 
 #[tokio::test]
@@ -152,4 +153,23 @@ async fn a_loop_counts_all_its_rounds() {
     let rounds = prompts[0]["millisecondsSent"].as_u64().unwrap() as f64 / 90.0
         - prompts[1]["millisecondsSent"].as_u64().unwrap() as f64 / 70.0;
     assert!((-0.01..=1.01).contains(&rounds), "{prompts:?}");
+}
+
+#[tokio::test]
+async fn a_prompt_of_which_no_packet_could_be_sent_has_not_been_played() {
+    let server = TestServer::start().await;
+    // Our sockets are bound to loopback: the kernel refuses to send to any other network.
+    let phone = WirePhone::start_with_audio_at("192.0.2.1").await;
+    let mut bot = server.bot().await;
+    let id = bot.call(phone.identity(), &[]).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
+    let uri = bot.serve("a", tone_wav(440.0, 100));
+    let operation = bot.play(&id, &[uri], false).await.unwrap();
+    let ended = bot.until(patience(), |value| is_end_of(value, &operation)).await.unwrap();
+    let data = &ended.last().unwrap().value["resourceData"];
+    assert_eq!((&data["status"], &data["completionReason"]), (&json!("failed"), &json!("unknown")));
+    let result = &data["resultInfo"];
+    assert_eq!((&result["code"], &result["subcode"]), (&json!(500), &json!(8511)));
+    let prompt = &data["graphophoneReceipt"]["prompts"][0];
+    assert_eq!((&prompt["reason"], &prompt["millisecondsSent"]), (&json!("failed"), &json!(0)));
 }

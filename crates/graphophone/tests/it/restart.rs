@@ -79,6 +79,29 @@ async fn after_a_kill_what_ran_is_reported_failed_and_the_call_terminated() {
 }
 
 #[tokio::test]
+async fn after_a_kill_all_queued_operations_are_reported_in_their_order() {
+    let data = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(BINARY, data.path()).await;
+    let mut bot = server.bot().await;
+    let call = bot.call(server.phone_identity(), &[]).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
+    let mut accepted = vec![play_loop(&bot, &call).await];
+    for _ in 0..4 {
+        let uri = bot.serve("queued", tone_wav(880.0, 100));
+        accepted.push(bot.play(&call, &[uri], false).await.unwrap());
+    }
+    server.kill();
+
+    let _server = ServerProcess::start(BINARY, data.path()).await;
+    let mut told = bot.until(patience(), is_terminated).await.unwrap();
+    assert_eq!(told.pop().unwrap().value["changeType"], "deleted");
+    let ids: Vec<&str> =
+        told.iter().map(|one| one.value["resourceData"]["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, accepted);
+    told.iter().for_each(|one| assert_cut(&one.value["resourceData"]));
+}
+
+#[tokio::test]
 async fn notifications_owed_at_a_kill_are_delivered_in_order_under_their_ids() {
     let data = tempfile::tempdir().unwrap();
     let server = ServerProcess::start(BINARY, data.path()).await;
@@ -119,13 +142,25 @@ async fn notifications_owed_at_a_kill_are_delivered_in_order_under_their_ids() {
 }
 
 #[tokio::test]
-async fn a_stop_in_order_hangs_up_and_tells_the_bot_before_it_ends() {
+async fn a_stop_in_order_hangs_up_and_tells_the_bot_of_everything_before_it_ends() {
     let call = TestCall::start().await;
-    let operation = call.play_looping(&[&tone_wav(440.0, 200)]).await;
+    let playing = call.play_looping(&[&tone_wav(440.0, 200)]).await;
+    let waiting = call.play(&[&tone_wav(440.0, 200)]).await;
     call.heard(100).await;
     let TestCall { server, mut bot, phone, .. } = call;
     soon("the stop", server.stop()).await;
     soon("BYE reached the phone", phone.ended()).await;
     let told = bot.until(patience(), is_terminated).await.unwrap();
-    assert_eq!(states(&told), ["updated terminating", "deleted terminated"], "{operation}");
+    let ends = ["deleted operation failed", "deleted operation failed", "deleted terminated"];
+    assert_eq!(states(&told), ends);
+    let data: Vec<&Value> = told.iter().map(|one| &one.value["resourceData"]).collect();
+    for (data, (id, reason)) in data.iter().zip([(playing, "callEnded"), (waiting, "notPlayed")]) {
+        assert_eq!((&data["id"], &data["completionReason"]), (&json!(id), &json!("unknown")));
+        assert_eq!(data["graphophoneReceipt"]["prompts"][0]["reason"], reason);
+    }
+    for data in data {
+        let result = &data["resultInfo"];
+        assert_eq!((&result["code"], &result["subcode"]), (&json!(500), &json!(9999)));
+        assert!(result["message"].as_str().unwrap().contains("server is stopping"), "{result}");
+    }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use graphophone_store::{
-    CallRecord, Commit, Counts, Cutoff, DeliveryFilter, NewNotification, NotificationState,
-    OperationRecord, Pruned, Sequence, Store, StoreError, UnixMillis,
+    Commit, Counts, Cutoff, DeliveryFilter, NewNotification, NotificationState, Pruned, Sequence,
+    Store, StoreError, UnixMillis,
 };
 
 use crate::rows::{
@@ -247,30 +247,6 @@ async fn given_up_notifications_are_kept_longer_than_delivered_ones() {
     store.prune(before).await.unwrap();
     let left = store.deliveries(DeliveryFilter::default()).await.unwrap();
     assert_eq!(left.iter().map(|one| one.sequence.0).collect::<Vec<_>>(), [2]);
-}
-
-#[tokio::test]
-async fn what_is_abandoned_is_over_and_otherwise_as_it_was() {
-    let (_directory, store) = open();
-    for (n, state, status) in [(1, "established", "running"), (2, "terminated", "completed")] {
-        let commit = Commit {
-            call: Some(call(n, state)),
-            operations: vec![operation(n, n, status)],
-            notifications: vec![],
-        };
-        store.commit(commit).await.unwrap();
-    }
-    let later = NOW.plus(1_000);
-    let abandon = || store.abandon_unfinished("terminated", "failed", later);
-    assert_eq!((abandon().await.unwrap(), abandon().await.unwrap()), (2, 0));
-    let unfinished = store.unfinished().await.unwrap();
-    assert!(unfinished.calls.is_empty() && unfinished.operations.is_empty());
-    let ended = CallRecord { updated_at: later, ..call(1, "terminated") };
-    assert_eq!(store.call(call_id(1)).await.unwrap(), Some(ended));
-    let body_json = operation(1, 1, "running").body_json;
-    let failed = OperationRecord { updated_at: later, body_json, ..operation(1, 1, "failed") };
-    assert_eq!(store.operation(operation_id(1)).await.unwrap(), Some(failed));
-    assert_eq!(store.operation(operation_id(2)).await.unwrap(), Some(operation(2, 2, "completed")));
 }
 
 #[tokio::test]

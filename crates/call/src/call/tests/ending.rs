@@ -1,7 +1,7 @@
 //! How calls end, and what happens to their operations.
 
 use super::sim::Sim;
-use crate::{CallState, Command, LegEvent, Settings};
+use crate::{CallState, Command, Input, LegEvent, Settings};
 
 fn with_loop_and_queue(settings: Settings) -> Sim {
     let mut sim = Sim::talking_with(settings);
@@ -38,6 +38,54 @@ fn a_missed_keep_alive_fails_every_operation() {
     assert_eq!(outputs[0], "leg hang up");
     assert_eq!(outputs[1..4], CUT);
     assert_eq!(outputs[4..], ["commit terminated 408/8537", "notify terminated 408/8537"]);
+}
+
+#[test]
+fn a_server_that_stops_says_so_of_every_operation_and_of_the_call() {
+    let mut sim = with_loop_and_queue(Settings::default());
+    let outputs = sim.input(Input::ServerStops);
+    assert_eq!(
+        outputs,
+        [
+            "leg hang up",
+            "stop a",
+            "commit a failed unknown 500/9999",
+            "notify a failed unknown 500/9999",
+            "commit b failed unknown 500/9999",
+            "notify b failed unknown 500/9999",
+            "commit terminated 500/9999",
+            "notify terminated 500/9999"
+        ]
+    );
+    assert!(sim.input(Input::ServerStops).is_empty());
+}
+
+#[test]
+fn a_server_that_stops_refuses_what_rings_and_forgets_what_was_hung_up() {
+    let mut sim = Sim::incoming();
+    let outputs = sim.input(Input::ServerStops);
+    assert_eq!(
+        outputs,
+        ["leg reject none", "commit terminated 500/9999", "notify terminated 500/9999"]
+    );
+    let mut sim = Sim::talking();
+    sim.hang_up();
+    let outputs = sim.input(Input::ServerStops);
+    assert_eq!(
+        outputs,
+        ["leg hang up", "commit terminated 200/7000", "notify terminated 200/7000"]
+    );
+}
+
+#[test]
+fn a_copy_made_before_an_input_goes_on_as_if_it_had_never_come() {
+    let mut sim = Sim::talking();
+    sim.play_ready('a', 1);
+    let before = sim.call.clone();
+    sim.play('b', 1);
+    sim.call = before;
+    assert_eq!(sim.finished('a').len(), 2, "nothing starts behind it");
+    assert_eq!(sim.play('c', 1), ["commit c running", "fetch c 1"]);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::sim::name;
 use crate::{
-    CallState, Input, Notification, Operation, OperationId, OperationKind, OperationStatus, Output,
-    PlayoutEvent, ResultInfo,
+    CallState, Input, LegCommand, Notification, Operation, OperationId, OperationKind,
+    OperationStatus, Output, PlayoutEvent, ResultInfo,
 };
 
 /// (prompts handed over, sealed, looping)
@@ -23,6 +23,9 @@ pub(super) struct Judge {
     started: BTreeSet<OperationId>,
     pub(super) ended: Vec<(OperationId, u32)>,
     pub(super) told: Vec<OperationId>,
+    /// What was told of the call itself.
+    pub(super) call_told: Vec<&'static str>,
+    pub(super) legs: Vec<LegCommand>,
     over: bool,
 }
 
@@ -72,7 +75,7 @@ impl Judge {
                 let stopped = self.playing.take().map(|(playing, _)| playing);
                 assert_eq!(stopped, Some(*operation), "stopped what does not play");
             }
-            Output::Leg(_) => {}
+            Output::Leg(command) => self.legs.push(command.clone()),
         }
     }
 
@@ -101,24 +104,45 @@ impl Judge {
 
     fn see_notification(&mut self, notification: &Notification) {
         let (state, result) = self.state.as_ref().expect("a state is committed first");
-        match notification {
-            Notification::Incoming => assert_eq!(*state, CallState::Incoming),
-            Notification::Establishing => assert_eq!(*state, CallState::Establishing),
-            Notification::Established | Notification::Media { .. } => {
-                assert_eq!(*state, CallState::Established);
+        let about_call = match notification {
+            Notification::Incoming => {
+                assert_eq!(*state, CallState::Incoming);
+                "incoming"
             }
-            Notification::Terminating => assert_eq!(*state, CallState::Terminating),
+            Notification::Establishing => {
+                assert_eq!(*state, CallState::Establishing);
+                "establishing"
+            }
+            Notification::Established => {
+                assert_eq!(*state, CallState::Established);
+                "established"
+            }
+            Notification::Media { active } => {
+                assert_eq!(*state, CallState::Established);
+                media(*active)
+            }
+            Notification::Terminating => {
+                assert_eq!(*state, CallState::Terminating);
+                "terminating"
+            }
             Notification::Terminated(told) => {
                 assert_eq!(*state, CallState::Terminated);
                 assert_eq!(result.as_ref(), Some(told));
                 self.over = true;
+                "terminated"
             }
             Notification::OperationEnded(operation) => {
                 assert!(operation.status.is_final());
                 assert_eq!(self.committed.get(&operation.id), Some(operation), "not committed");
                 assert!(!self.told.contains(&operation.id), "told twice");
-                self.told.push(operation.id);
+                return self.told.push(operation.id);
             }
-        }
+        };
+        self.call_told.push(about_call);
     }
+}
+
+/// How a model names the two notifications with mediaState.
+pub(super) fn media(active: bool) -> &'static str {
+    if active { "media active" } else { "media inactive" }
 }

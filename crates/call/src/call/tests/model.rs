@@ -15,18 +15,15 @@
 //! - a hang-up, or the end of the leg, leaves the queue as it is; a BYE that answers our own is
 //!   ignored, or gives the call its result.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::judge::{Judge, Playout};
+use super::judge::Judge;
+use super::reference::{Model, Setting};
 use super::sim::{ALL, CURRENT, broke, bye, cancel, epoch, failed, id, name, play, ready};
 use crate::{
-    Call, CallState, CancelScope, Command, Input, LegEvent, OperationId, Output, PlayoutEvent,
-    PromptEvent, Rejection, Settings, Tone,
+    Call, CallState, CancelScope, Command, Input, LegEvent, Output, PlayoutEvent, Settings, Tone,
 };
 
 proptest! {
@@ -41,13 +38,6 @@ proptest! {
         let first = run(start, &setting, &steps);
         prop_assert_eq!(first, run(start, &setting, &steps), "the same inputs, other outputs");
     }
-}
-
-#[derive(Clone, Debug)]
-struct Setting {
-    incoming: bool,
-    hosted: bool,
-    settings: Settings,
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
@@ -93,6 +83,7 @@ enum Step {
     PlayedOut,
     Wait(Duration),
     Timeout,
+    ServerStops,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -121,6 +112,8 @@ fn step() -> impl Strategy<Value = Step> {
         5 => prop_oneof![6 => 0..3_u64, 2 => 3..10_u64, 1 => 10..50_u64]
             .prop_map(|seconds| Step::Wait(Duration::from_secs(seconds))),
         1 => Just(Step::Timeout),
+        1 => prop::bool::weighted(0.05)
+            .prop_map(|stops| if stops { Step::ServerStops } else { Step::Timeout }),
     ]
 }
 
@@ -176,6 +169,7 @@ impl Run {
             },
             Step::Wait(time) => return self.wait(time),
             Step::Timeout => Input::Timeout,
+            Step::ServerStops => Input::ServerStops,
         };
         self.input(input);
     }
@@ -208,6 +202,8 @@ impl Run {
         assert_eq!(self.judge.playing, self.model.playing(), "playout");
         assert_eq!(self.judge.ended, self.model.ended, "ended operations");
         assert_eq!(self.judge.told, self.model.told, "notified operations");
+        assert_eq!(self.judge.call_told, self.model.call_told, "what was told of the call");
+        assert_eq!(self.judge.legs, self.model.legs, "what was asked of the leg");
     }
 
     fn drain(&mut self) -> usize {
@@ -234,226 +230,5 @@ impl Run {
     fn letter_back(&self, back: usize) -> char {
         let back = u32::try_from(back).expect("small").min(self.made);
         char::from_u32(u32::from('a') + self.made - back).expect("few operations")
-    }
-}
-
-/// One operation of the model: per prompt nothing, its playing time, or broken.
-struct Queued {
-    id: OperationId,
-    prompts: Vec<Option<Result<Duration, ()>>>,
-    looping: bool,
-}
-
-/// The call as a person would describe it: no outputs, only how things stand.
-struct Model {
-    setting: Setting,
-    state: CallState,
-    media: bool,
-    queue: VecDeque<Queued>,
-    /// What of the queue's head is playing.
-    playout: Option<Playout>,
-    timers: BTreeMap<&'static str, Instant>,
-    /// Subcode the call ends with, once that is settled.
-    end: Option<u32>,
-    /// Final operations with their subcodes, in order.
-    ended: Vec<(OperationId, u32)>,
-    told: Vec<OperationId>,
-}
-
-impl Model {
-    fn new(now: Instant, setting: Setting) -> Self {
-        let s = &setting.settings;
-        let (state, timers) = if setting.incoming {
-            (CallState::Incoming, BTreeMap::from([("answer", now + s.answer_within)]))
-        } else {
-            let net = now + s.ring_for + s.terminate_within;
-            let timers = BTreeMap::from([("net", net), ("keepAlive", now + s.keep_alive)]);
-            (CallState::Establishing, timers)
-        };
-        let (queue, ended, told) = Default::default();
-        Self { setting, state, media: false, queue, playout: None, timers, end: None, ended, told }
-    }
-
-    fn running(&self) -> VecDeque<OperationId> {
-        self.queue.iter().map(|operation| operation.id).collect()
-    }
-
-    fn playing(&self) -> Option<(OperationId, Playout)> {
-        self.queue.front().map(|head| head.id).zip(self.playout)
-    }
-
-    fn input(&mut self, now: Instant, input: &Input) -> Result<(), Rejection> {
-        match input {
-            Input::Command(command) => self.command(now, command)?,
-            Input::Leg(event) => self.leg(event),
-            Input::Prompt(PromptEvent::Ready { operation, index, duration }) => {
-                self.prompt(*operation, *index, Ok(*duration));
-            }
-            Input::Prompt(PromptEvent::Failed { operation, index, .. }) => {
-                self.prompt(*operation, *index, Err(()));
-            }
-            Input::Playout(PlayoutEvent::Finished(id)) => {
-                if let Some((head, (ready, true, false))) = self.playing()
-                    && head == *id
-                {
-                    let whole = self.queue[0].prompts.len() == ready;
-                    self.end_head(if whole { 0 } else { 8536 }, true);
-                }
-            }
-            Input::Playout(PlayoutEvent::Failed(operation)) => {
-                if self.playing().is_some_and(|(head, _)| head == *operation) {
-                    self.end_head(8511, true);
-                }
-            }
-            Input::Timeout => self.timeout(now),
-        }
-        self.settle(now);
-        Ok(())
-    }
-
-    fn command(&mut self, now: Instant, command: &Command) -> Result<(), Rejection> {
-        use CallState::{Established, Establishing, Incoming, Terminated, Terminating};
-        let Setting { hosted, settings: s, .. } = self.setting.clone();
-        let media_refused = match self.state {
-            Terminating | Terminated => return Err(Rejection::Terminated),
-            Incoming | Establishing => Err(Rejection::NotEstablished),
-            Established if !hosted => Err(Rejection::NotServiceHosted),
-            Established => Ok(()),
-        };
-        match command {
-            Command::Answer | Command::KeepAlive
-                if (self.state == Incoming) != (*command == Command::Answer) =>
-            {
-                return Err(Rejection::WrongState);
-            }
-            Command::Answer => {
-                self.state = Establishing;
-                self.timers.clear();
-                self.timers.insert("net", now + s.terminate_within);
-                self.timers.insert("keepAlive", now + s.keep_alive);
-            }
-            Command::KeepAlive => {
-                self.timers.insert("keepAlive", now + s.keep_alive);
-            }
-            Command::HangUp => {
-                self.end_all();
-                self.end = Some(7000);
-                self.state = Terminating;
-                self.timers.insert("terminate", now + s.terminate_within);
-            }
-            Command::PlayPrompt { operation, prompts, looping, .. } => {
-                media_refused?;
-                if self.queue.len() == s.queue_limit {
-                    return Err(Rejection::QueueFull);
-                }
-                let prompts = vec![None; prompts.len()];
-                self.queue.push_back(Queued { id: *operation, prompts, looping: *looping });
-            }
-            Command::CancelMediaProcessing { operation, scope, .. } => {
-                media_refused?;
-                self.ended.push((*operation, 0));
-                let count = if *scope == ALL { self.queue.len() } else { 1 };
-                for _ in 0..count {
-                    self.end_head(8508, true);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn leg(&mut self, event: &LegEvent) {
-        use CallState::{Established, Establishing, Incoming, Terminated, Terminating};
-        match (self.state, event) {
-            (Establishing, LegEvent::Answered) => {
-                self.state = Established;
-                self.timers.remove("net");
-            }
-            (Incoming | Establishing | Established, LegEvent::Media { active }) => {
-                self.media = *active;
-            }
-            (_, LegEvent::Ended(result)) => self.terminate(result.subcode),
-            (_, LegEvent::Ringing | LegEvent::Tone(_))
-            | (Incoming | Established | Terminating | Terminated, LegEvent::Answered)
-            | (Terminating | Terminated, LegEvent::Media { .. }) => {}
-        }
-    }
-
-    fn prompt(&mut self, id: OperationId, index: usize, outcome: Result<Duration, ()>) {
-        let operation = self.queue.iter_mut().find(|operation| operation.id == id);
-        if let Some(prompt @ None) = operation.and_then(|queued| queued.prompts.get_mut(index)) {
-            *prompt = Some(outcome);
-        }
-    }
-
-    fn timeout(&mut self, now: Instant) {
-        let expired: Vec<_> = self.timers.extract_if(.., |_, at| *at <= now).collect();
-        for (timer, _) in expired {
-            match (timer, self.setting.incoming) {
-                ("grace", _) => {
-                    if let (true, Some(head)) = (self.media, self.queue.front()) {
-                        self.playout = Some((head.good(), false, false));
-                    }
-                }
-                ("answer", _) => self.terminate(8587),
-                ("keepAlive", _) => self.terminate(8537),
-                ("net", true) => self.terminate(1106),
-                ("net", false) => self.terminate(10057),
-                _ => self.terminate(7000),
-            }
-        }
-    }
-
-    /// Does what the rules of the queue ask for as things stand.
-    fn settle(&mut self, now: Instant) {
-        let audible = self.media && self.state == CallState::Established;
-        while let Some(head) = self.queue.front() {
-            let (good, all) = (head.good(), head.prompts.len());
-            let broken = matches!(head.prompts.get(good), Some(Some(Err(()))));
-            let known = broken || good == all;
-            let silent = head.prompts[..good].iter().all(|p| *p == Some(Ok(Duration::ZERO)));
-            if let Some((_, _, looping)) = self.playout {
-                self.playout = Some((good, known, looping));
-            } else if silent && broken {
-                self.end_head(8536, true);
-                continue;
-            } else if silent && known && head.looping {
-                self.end_head(8535, true);
-                continue;
-            } else if audible && known {
-                self.playout = Some((good, true, head.looping && !broken));
-                self.timers.remove("grace");
-            } else if audible && good > 0 && !head.looping {
-                self.timers.entry("grace").or_insert(now + self.setting.settings.start_grace);
-            }
-            return;
-        }
-    }
-
-    fn end_head(&mut self, subcode: u32, told: bool) {
-        if let Some(head) = self.queue.pop_front() {
-            self.ended.push((head.id, subcode));
-            self.told.extend(told.then_some(head.id));
-        }
-        self.playout = None;
-        self.timers.remove("grace");
-    }
-
-    fn end_all(&mut self) {
-        while !self.queue.is_empty() {
-            self.end_head(8508, self.setting.settings.notify_cut_operations);
-        }
-        self.timers.clear();
-    }
-
-    fn terminate(&mut self, subcode: u32) {
-        self.end.get_or_insert(subcode);
-        self.end_all();
-        self.state = CallState::Terminated;
-    }
-}
-
-impl Queued {
-    fn good(&self) -> usize {
-        self.prompts.iter().take_while(|prompt| matches!(prompt, Some(Ok(_)))).count()
     }
 }

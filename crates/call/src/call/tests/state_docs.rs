@@ -4,7 +4,7 @@
 use std::{env, fmt::Write as _, fs, path::PathBuf, time::Duration};
 
 use super::sim::{ALL, CURRENT, Sim, bye, cancel, play};
-use crate::{Command, LegEvent, Rejection, Tone};
+use crate::{Command, Input, LegEvent, Rejection, Tone};
 
 /// What an input did: the outputs, or why it was refused.
 type Effect = Result<Vec<String>, Rejection>;
@@ -21,7 +21,7 @@ fn the_page_of_call_states_is_what_the_machine_does() {
         ("terminating", || after(Sim::talking(), Sim::hang_up)),
         ("terminated", || after(Sim::talking(), Sim::bye)),
     ];
-    let inputs: [Stimulus; 12] = [
+    let inputs: [Stimulus; 13] = [
         ("answer", |sim| sim.try_command(Command::Answer)),
         ("DELETE", |sim| sim.try_command(Command::HangUp)),
         ("keepAlive", |sim| sim.try_command(Command::KeepAlive)),
@@ -33,6 +33,7 @@ fn the_page_of_call_states_is_what_the_machine_does() {
         ("leg: media inactive", |sim| Ok(sim.media(false))),
         ("leg: tone", |sim| Ok(sim.leg(LegEvent::Tone(Tone::Star)))),
         ("leg: ended", |sim| Ok(sim.leg(bye()))),
+        ("server stops", |sim| Ok(sim.input(Input::ServerStops))),
         ("time passes", |sim| Ok(sim.wait_s(60 * 60))),
     ];
     let head = "# Call states\n\nOne call, as `crates/call` carries it out. A state that a bot sees \
@@ -66,7 +67,7 @@ fn the_page_of_operation_states_is_what_the_machine_does() {
         }),
         ("completed", || after(played(), |sim| sim.finished('a'))),
     ];
-    let inputs: [Stimulus; 14] = [
+    let inputs: [Stimulus; 15] = [
         ("first prompt ready", |sim| Ok(sim.ready('a', 0))),
         ("first prompt broken", |sim| Ok(sim.failed('a', 0))),
         ("second prompt ready", |sim| Ok(sim.ready('a', 1))),
@@ -81,6 +82,7 @@ fn the_page_of_operation_states_is_what_the_machine_does() {
         ("cancelMediaProcessing of the current one", |sim| sim.try_command(cancel('z', CURRENT))),
         ("DELETE call", |sim| sim.try_command(Command::HangUp)),
         ("leg: ended", |sim| Ok(sim.leg(bye()))),
+        ("server stops", |sim| Ok(sim.input(Input::ServerStops))),
     ];
     let head = "# States of a playPrompt operation\n\nOperation `a` with two prompts (one, when it \
         plays for ever), as `crates/call` carries it out. A bot sees `running` until it is \

@@ -1,0 +1,295 @@
+//! The reference model: how a call must stand after each input.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use super::judge::{Playout, media};
+use super::sim::ALL;
+use crate::{
+    CallState, Command, Input, LegCommand, LegEvent, OperationId, PlayoutEvent, PromptEvent,
+    RejectReason, Rejection, Settings,
+};
+
+/// A case to be run.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) incoming: bool,
+    pub(super) hosted: bool,
+    pub(super) settings: Settings,
+}
+
+/// One operation of the model: per prompt nothing, its playing time, or broken.
+struct Queued {
+    id: OperationId,
+    prompts: Vec<Option<Result<Duration, ()>>>,
+    looping: bool,
+}
+
+/// The call as a person would describe it: no outputs, only how things stand.
+pub(super) struct Model {
+    setting: Setting,
+    pub(super) state: CallState,
+    pub(super) media: bool,
+    queue: VecDeque<Queued>,
+    /// What of the queue's head is playing.
+    playout: Option<Playout>,
+    pub(super) timers: BTreeMap<&'static str, Instant>,
+    /// Subcode the call ends with, once that is settled.
+    pub(super) end: Option<u32>,
+    /// Final operations with their subcodes, in order.
+    pub(super) ended: Vec<(OperationId, u32)>,
+    pub(super) told: Vec<OperationId>,
+    pub(super) call_told: Vec<&'static str>,
+    pub(super) legs: Vec<LegCommand>,
+}
+
+impl Model {
+    pub(super) fn new(now: Instant, setting: Setting) -> Self {
+        let s = &setting.settings;
+        let (state, timers) = if setting.incoming {
+            (CallState::Incoming, BTreeMap::from([("answer", now + s.answer_within)]))
+        } else {
+            let net = now + s.ring_for + s.terminate_within;
+            let timers = BTreeMap::from([("net", net), ("keepAlive", now + s.keep_alive)]);
+            (CallState::Establishing, timers)
+        };
+        let call_told = vec![if setting.incoming { "incoming" } else { "establishing" }];
+        let (queue, ended, told, legs) = Default::default();
+        Self {
+            setting,
+            state,
+            media: false,
+            queue,
+            playout: None,
+            timers,
+            end: None,
+            ended,
+            told,
+            call_told,
+            legs,
+        }
+    }
+
+    pub(super) fn running(&self) -> VecDeque<OperationId> {
+        self.queue.iter().map(|operation| operation.id).collect()
+    }
+
+    pub(super) fn playing(&self) -> Option<(OperationId, Playout)> {
+        self.queue.front().map(|head| head.id).zip(self.playout)
+    }
+
+    pub(super) fn input(&mut self, now: Instant, input: &Input) -> Result<(), Rejection> {
+        match input {
+            Input::Command(command) => self.command(now, command)?,
+            Input::Leg(event) => self.leg(event),
+            Input::Prompt(PromptEvent::Ready { operation, index, duration }) => {
+                self.prompt(*operation, *index, Ok(*duration));
+            }
+            Input::Prompt(PromptEvent::Failed { operation, index, .. }) => {
+                self.prompt(*operation, *index, Err(()));
+            }
+            Input::Playout(PlayoutEvent::Finished(id)) => {
+                if let Some((head, (ready, true, false))) = self.playing()
+                    && head == *id
+                {
+                    let whole = self.queue[0].prompts.len() == ready;
+                    self.end_head(if whole { 0 } else { 8536 }, true);
+                }
+            }
+            Input::Playout(PlayoutEvent::Failed(operation)) => {
+                if self.playing().is_some_and(|(head, _)| head == *operation) {
+                    self.end_head(8511, true);
+                }
+            }
+            Input::ServerStops => {
+                if self.state != CallState::Terminated {
+                    self.legs.push(self.parting());
+                    self.end_all(9999, true);
+                    self.terminate(9999);
+                }
+            }
+            Input::Timeout => self.timeout(now),
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    fn command(&mut self, now: Instant, command: &Command) -> Result<(), Rejection> {
+        use CallState::{Established, Establishing, Incoming, Terminated, Terminating};
+        let Setting { hosted, settings: s, .. } = self.setting.clone();
+        let media_refused = match self.state {
+            Terminating | Terminated => return Err(Rejection::Terminated),
+            Incoming | Establishing => Err(Rejection::NotEstablished),
+            Established if !hosted => Err(Rejection::NotServiceHosted),
+            Established => Ok(()),
+        };
+        match command {
+            Command::Answer | Command::KeepAlive
+                if (self.state == Incoming) != (*command == Command::Answer) =>
+            {
+                return Err(Rejection::WrongState);
+            }
+            Command::Answer => {
+                self.state = Establishing;
+                self.call_told.push("establishing");
+                self.legs.push(LegCommand::Answer);
+                self.timers.clear();
+                self.timers.insert("net", now + s.terminate_within);
+                self.timers.insert("keepAlive", now + s.keep_alive);
+            }
+            Command::KeepAlive => {
+                self.timers.insert("keepAlive", now + s.keep_alive);
+            }
+            Command::HangUp => {
+                self.legs.push(self.parting());
+                self.cut_all();
+                self.end = Some(7000);
+                self.state = Terminating;
+                self.call_told.push("terminating");
+                self.timers.insert("terminate", now + s.terminate_within);
+            }
+            Command::PlayPrompt { operation, prompts, looping, .. } => {
+                media_refused?;
+                if self.queue.len() == s.queue_limit {
+                    return Err(Rejection::QueueFull);
+                }
+                let prompts = vec![None; prompts.len()];
+                self.queue.push_back(Queued { id: *operation, prompts, looping: *looping });
+            }
+            Command::CancelMediaProcessing { operation, scope, .. } => {
+                media_refused?;
+                self.ended.push((*operation, 0));
+                let count = if *scope == ALL { self.queue.len() } else { 1 };
+                for _ in 0..count {
+                    self.end_head(8508, true);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn leg(&mut self, event: &LegEvent) {
+        use CallState::{Established, Establishing, Incoming, Terminated, Terminating};
+        match (self.state, event) {
+            (Establishing, LegEvent::Answered) => {
+                self.state = Established;
+                self.timers.remove("net");
+                self.call_told.push("established");
+                self.call_told.extend(self.media.then_some(media(true)));
+            }
+            (Established, LegEvent::Media { active }) => {
+                self.call_told.extend((self.media != *active).then_some(media(*active)));
+                self.media = *active;
+            }
+            (Incoming | Establishing, LegEvent::Media { active }) => self.media = *active,
+            (_, LegEvent::Ended(result)) => self.terminate(result.subcode),
+            (_, LegEvent::Ringing | LegEvent::Tone(_))
+            | (Incoming | Established | Terminating | Terminated, LegEvent::Answered)
+            | (Terminating | Terminated, LegEvent::Media { .. }) => {}
+        }
+    }
+
+    fn prompt(&mut self, id: OperationId, index: usize, outcome: Result<Duration, ()>) {
+        let operation = self.queue.iter_mut().find(|operation| operation.id == id);
+        if let Some(prompt @ None) = operation.and_then(|queued| queued.prompts.get_mut(index)) {
+            *prompt = Some(outcome);
+        }
+    }
+
+    fn timeout(&mut self, now: Instant) {
+        let expired: Vec<_> = self.timers.extract_if(.., |_, at| *at <= now).collect();
+        for (timer, _) in expired {
+            match (timer, self.setting.incoming) {
+                ("grace", _) => {
+                    if let (true, Some(head)) = (self.media, self.queue.front()) {
+                        self.playout = Some((head.good(), false, false));
+                    }
+                }
+                ("answer", _) => self.part(8587),
+                ("keepAlive", _) => self.part(8537),
+                ("net", true) => self.part(1106),
+                ("net", false) => self.part(10057),
+                _ => self.terminate(7000),
+            }
+        }
+    }
+
+    /// Does what the rules of the queue ask for as things stand.
+    fn settle(&mut self, now: Instant) {
+        let audible = self.media && self.state == CallState::Established;
+        while let Some(head) = self.queue.front() {
+            let (good, all) = (head.good(), head.prompts.len());
+            let broken = matches!(head.prompts.get(good), Some(Some(Err(()))));
+            let known = broken || good == all;
+            let silent = head.prompts[..good].iter().all(|p| *p == Some(Ok(Duration::ZERO)));
+            if let Some((_, _, looping)) = self.playout {
+                self.playout = Some((good, known, looping));
+            } else if silent && broken {
+                self.end_head(8536, true);
+                continue;
+            } else if silent && known && head.looping {
+                self.end_head(8535, true);
+                continue;
+            } else if audible && known {
+                self.playout = Some((good, true, head.looping && !broken));
+                self.timers.remove("grace");
+            } else if audible && good > 0 && !head.looping {
+                self.timers.entry("grace").or_insert(now + self.setting.settings.start_grace);
+            }
+            return;
+        }
+    }
+
+    fn end_head(&mut self, subcode: u32, told: bool) {
+        if let Some(head) = self.queue.pop_front() {
+            self.ended.push((head.id, subcode));
+            self.told.extend(told.then_some(head.id));
+        }
+        self.playout = None;
+        self.timers.remove("grace");
+    }
+
+    fn cut_all(&mut self) {
+        self.end_all(8508, self.setting.settings.notify_cut_operations);
+    }
+
+    fn end_all(&mut self, subcode: u32, told: bool) {
+        while !self.queue.is_empty() {
+            self.end_head(subcode, told);
+        }
+        self.timers.clear();
+    }
+
+    /// What the leg is asked when our side ends the call.
+    fn parting(&self) -> LegCommand {
+        if self.state == CallState::Incoming {
+            LegCommand::Reject(RejectReason::None)
+        } else {
+            LegCommand::HangUp
+        }
+    }
+
+    /// Ends the call at both ends.
+    fn part(&mut self, subcode: u32) {
+        self.legs.push(self.parting());
+        self.terminate(subcode);
+    }
+
+    fn terminate(&mut self, subcode: u32) {
+        if self.state == CallState::Terminated {
+            return;
+        }
+        self.end.get_or_insert(subcode);
+        self.cut_all();
+        self.state = CallState::Terminated;
+        self.call_told.push("terminated");
+    }
+}
+
+impl Queued {
+    fn good(&self) -> usize {
+        self.prompts.iter().take_while(|prompt| matches!(prompt, Some(Ok(_)))).count()
+    }
+}

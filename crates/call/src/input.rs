@@ -1,0 +1,55 @@
+//! What a call hears.
+
+use std::time::Duration;
+
+use crate::{command::Command, ids::OperationId, leg::LegEvent, operation::ResultInfo};
+
+/// Anything the call hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The bot wants something.
+    Command(Command),
+    /// The leg tells something.
+    Leg(LegEvent),
+    /// A prompt was prepared or could not be.
+    Prompt(PromptEvent),
+    /// The playout tells something.
+    Playout(PlayoutEvent),
+    /// The server stops in order: the call and everything that runs in it ends now, and the bot is
+    /// told why.
+    ServerStops,
+    /// The time of [`Call::poll_timeout`](crate::Call::poll_timeout) has come.
+    Timeout,
+}
+
+/// News of a prompt that [`Output::Fetch`](crate::Output::Fetch) asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PromptEvent {
+    /// Fetched, decoded and encoded.
+    Ready {
+        /// The operation it belongs to.
+        operation: OperationId,
+        /// Its place in the operation's list, from 0.
+        index: usize,
+        /// Playing time of one repeat.
+        duration: Duration,
+    },
+    /// Cannot be played.
+    Failed {
+        /// The operation it belongs to.
+        operation: OperationId,
+        /// Its place in the operation's list, from 0.
+        index: usize,
+        /// What the bot is told.
+        result: ResultInfo,
+    },
+}
+
+/// News of the playout that [`Output::StartPlayout`](crate::Output::StartPlayout) started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlayoutEvent {
+    /// The last packet has left.
+    Finished(OperationId),
+    /// The engine cannot play it, or cannot go on. The operation fails, and the next one starts.
+    Failed(OperationId),
+}

@@ -1,0 +1,77 @@
+//! What a call wants done, and what its bot is told.
+
+use crate::{
+    call::CallState,
+    ids::OperationId,
+    leg::LegCommand,
+    operation::{MediaPrompt, Operation, ResultInfo},
+};
+
+/// Anything the call wants done; see the contract in the crate's documentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Make the call's new state durable. `result` comes with `Terminated`.
+    CommitState {
+        /// The new state.
+        state: CallState,
+        /// Why the call ended.
+        result: Option<ResultInfo>,
+    },
+    /// Make an operation's new state durable.
+    CommitOperation(Operation),
+    /// Owe the bot a notification, durable together with the commits of the same input.
+    Notify(Notification),
+    /// Prepare these prompts and report each by its index.
+    Fetch {
+        /// The operation to report.
+        operation: OperationId,
+        /// The prompts.
+        prompts: Vec<MediaPrompt>,
+    },
+    /// Play the first `ready` prompts of an operation, back to back, at once.
+    StartPlayout {
+        /// The operation.
+        operation: OperationId,
+        /// How many prompts, from the first.
+        ready: usize,
+        /// No [`Output::ExtendPlayout`] will follow.
+        sealed: bool,
+        /// Start over at the end, once sealed.
+        looping: bool,
+    },
+    /// Append the prompts up to `ready` to the playout.
+    ExtendPlayout {
+        /// The operation.
+        operation: OperationId,
+        /// How many prompts in all, from the first.
+        ready: usize,
+        /// Nothing more will follow.
+        sealed: bool,
+    },
+    /// Stop the playout; nothing of it may be audible behind this output.
+    StopPlayout(OperationId),
+    /// Tell the leg.
+    Leg(LegCommand),
+}
+
+/// What a bot is told, in order; each is one commsNotification (spec/notifications.md §5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notification {
+    /// `created`, state incoming.
+    Incoming,
+    /// `updated`, state establishing.
+    Establishing,
+    /// `updated`, state established, without mediaState.
+    Established,
+    /// `updated`, state established with mediaState.
+    Media {
+        /// `mediaState.audio` is active, else inactive.
+        active: bool,
+    },
+    /// `deleted` of an operation.
+    OperationEnded(Operation),
+    /// `updated`, state terminating; only when the bot itself hangs up.
+    Terminating,
+    /// `deleted`, state terminated.
+    Terminated(ResultInfo),
+}

@@ -1,0 +1,270 @@
+//! A call's audio: its stream, prompts on their way to it, and what is played.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::FutureExt;
+use graphophone_call::{
+    AppId, Input, MediaPrompt, Operation, OperationId, PlayoutEvent, PromptEvent, TenantId,
+};
+use graphophone_graph::resource::receipt::Receipt;
+use graphophone_media::{
+    codec::Codec,
+    engine::{EngineFull, PlayoutId, StreamHandle},
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::{debug, error, trace, warn};
+
+use super::playouts::Playouts;
+use crate::prompts::{PrepareError, Prepared, Prompts};
+
+/// How long a stop may take before the operation is reported as ended anyway. The engine answers
+/// within a tick; only a dead engine takes longer.
+const STOP_WITHIN: Duration = Duration::from_millis(100);
+/// Wait before an engine whose queue is full is asked again.
+const STOP_AGAIN: Duration = Duration::from_millis(2);
+
+/// The audio of one call.
+pub(super) struct Audio {
+    owner: (TenantId, AppId),
+    prompts: Prompts,
+    stream: Option<Arc<StreamHandle>>,
+    /// Known since the stream came, also when it had to be closed.
+    codec: Option<Codec>,
+    pub(super) playouts: Playouts,
+    /// Prompts asked for before the codec is known.
+    waiting: Vec<(OperationId, Vec<MediaPrompt>)>,
+    /// Who waits for prompts, by operation; gone with it.
+    fetches: HashMap<OperationId, JoinSet<()>>,
+    news: mpsc::Receiver<News>,
+    tell: mpsc::Sender<News>,
+    /// What the core is to hear of all this.
+    heard: VecDeque<Input>,
+}
+
+/// A prompt that was fetched, or could not be.
+pub(super) type News = (OperationId, usize, Result<Prepared, PrepareError>);
+
+impl Audio {
+    pub(super) fn new(owner: (TenantId, AppId), prompts: Prompts) -> Self {
+        let (tell, news) = mpsc::channel(64);
+        Self {
+            owner,
+            prompts,
+            stream: None,
+            codec: None,
+            playouts: Playouts::default(),
+            waiting: Vec::new(),
+            fetches: HashMap::new(),
+            news,
+            tell,
+            heard: VecDeque::new(),
+        }
+    }
+
+    /// The stream is there, and with it the codec.
+    pub(super) fn open(&mut self, stream: Arc<StreamHandle>) {
+        self.codec = Some(stream.codec());
+        self.stream = Some(stream);
+        for (operation, prompts) in std::mem::take(&mut self.waiting) {
+            self.fetch(operation, prompts);
+        }
+    }
+
+    /// The next input for the core that arose here.
+    pub(super) fn poll(&mut self) -> Option<Input> {
+        self.heard.pop_front()
+    }
+
+    /// Waits for a prompt to be ready or to fail. Cancel-safe.
+    pub(super) async fn news(&mut self) -> Option<News> {
+        self.news.recv().await
+    }
+
+    /// Prepares prompts; what is cached is ready at once, without a task.
+    pub(super) fn fetch(&mut self, operation: OperationId, prompts: Vec<MediaPrompt>) {
+        let Some(codec) = self.codec else {
+            self.waiting.push((operation, prompts));
+            return;
+        };
+        let owner = self.owner;
+        for (index, prompt) in prompts.into_iter().enumerate() {
+            let cache = self.prompts.clone();
+            let mut preparing = Box::pin(async move { cache.prepare(owner, &prompt, codec).await });
+            if let Some(outcome) = preparing.as_mut().now_or_never() {
+                self.note((operation, index, outcome));
+                continue;
+            }
+            let tell = self.tell.clone();
+            self.fetches.entry(operation).or_default().spawn(async move {
+                let outcome = preparing.await;
+                // The call may be over by now.
+                let _ = tell.send((operation, index, outcome)).await;
+            });
+        }
+    }
+
+    /// A prompt is ready or has failed.
+    pub(super) fn note(&mut self, (operation, index, outcome): News) {
+        let event = match outcome {
+            Ok(prepared) => {
+                let duration = prepared.encoded.duration();
+                self.playouts.set_prepared(operation, index, prepared);
+                PromptEvent::Ready { operation, index, duration }
+            }
+            Err(error) => {
+                self.playouts.set_broken(operation, index);
+                let result = crate::prompts::to_result(&error);
+                debug!(%operation, index, message = result.message, "prompt cannot be played");
+                PromptEvent::Failed { operation, index, result }
+            }
+        };
+        self.heard.push_back(Input::Prompt(event));
+    }
+
+    pub(super) fn start(
+        &mut self,
+        operation: OperationId,
+        ready: usize,
+        sealed: bool,
+        looping: bool,
+    ) {
+        let segments = self.playouts.hand_over(operation, ready);
+        let play =
+            |stream: &StreamHandle| stream.play(playout_id(operation), segments, sealed, looping);
+        match self.stream.as_deref().map(play) {
+            Some(Ok(progress)) => {
+                trace!(name: "playout is started", target: "graphophone::stage", "playout is started");
+                self.playouts.set_progress(operation, progress);
+            }
+            broken => self.break_off(operation, broken.and_then(Result::err)),
+        }
+    }
+
+    pub(super) fn extend(&mut self, operation: OperationId, ready: usize, sealed: bool) {
+        let segments = self.playouts.hand_over(operation, ready);
+        let extend = |stream: &StreamHandle| stream.extend(playout_id(operation), segments, sealed);
+        match self.stream.as_deref().map(extend) {
+            Some(Ok(())) => {}
+            broken => self.break_off(operation, broken.and_then(Result::err)),
+        }
+    }
+
+    /// What the end of a playout means. One of which the kernel refused packets has not been
+    /// played: `completed` is a promise about every sample.
+    pub(super) fn finished(&self, playout: PlayoutId) -> PlayoutEvent {
+        let operation = operation_id(playout);
+        if self.playouts.is_sent(operation) {
+            return PlayoutEvent::Finished(operation);
+        }
+        warn!(%operation, "packets could not be sent");
+        PlayoutEvent::Failed(operation)
+    }
+
+    /// Silences a playout. When this comes back, nothing of it will be sent.
+    pub(super) async fn stop(&mut self, operation: OperationId) {
+        let Some(stream) = &self.stream else { return };
+        match cut(|| stream.stop_and_wait(playout_id(operation))).await {
+            Cut::Done => {}
+            Cut::Unconfirmed => warn!(%operation, "the playout engine does not confirm a stop"),
+            Cut::Refused => {
+                // Without it prompts fail with a reason; a prompt that nobody can stop is worse.
+                error!(%operation, "the playout engine takes no stop: the stream is closed");
+                self.stream = None;
+            }
+        }
+    }
+
+    /// An operation has reached its final status; see [`Playouts::end`].
+    #[must_use]
+    pub(super) fn end(
+        &mut self,
+        operation: &Operation,
+        with_call: bool,
+    ) -> Option<(Operation, Receipt)> {
+        self.waiting.retain(|(waiting, _)| *waiting != operation.id);
+        self.fetches.remove(&operation.id);
+        self.playouts.end(operation, with_call)
+    }
+
+    /// Lets go of the stream and of all prompts on their way.
+    pub(super) fn close(&mut self) {
+        self.stream = None;
+        self.fetches.clear();
+    }
+
+    /// The engine is overloaded or gone: the bot must hear of it, or it waits for ever.
+    fn break_off(&mut self, operation: OperationId, error: Option<EngineFull>) {
+        let cause = error.map_or("there is no stream".to_owned(), |error| error.to_string());
+        warn!(%operation, cause, "prompts cannot be played");
+        self.heard.push_back(Input::Playout(PlayoutEvent::Failed(operation)));
+    }
+}
+
+/// What became of a stop.
+#[derive(Debug, PartialEq, Eq)]
+enum Cut {
+    Done,
+    /// The engine has the order and is late to say that it is done.
+    Unconfirmed,
+    /// The engine did not even take the order.
+    Refused,
+}
+
+/// Gives a stop to the engine, again and again while its queue is full.
+async fn cut<F>(mut stop: impl FnMut() -> F) -> Cut
+where
+    F: Future<Output = Result<bool, EngineFull>>,
+{
+    let deadline = Instant::now() + STOP_WITHIN;
+    loop {
+        match timeout_at(deadline, stop()).await {
+            Ok(Ok(_)) => return Cut::Done,
+            Ok(Err(EngineFull)) if Instant::now() < deadline => sleep(STOP_AGAIN).await,
+            Ok(Err(EngineFull)) => return Cut::Refused,
+            Err(_) => return Cut::Unconfirmed,
+        }
+    }
+}
+
+fn playout_id(operation: OperationId) -> PlayoutId {
+    PlayoutId(operation.uuid().as_u128())
+}
+
+fn operation_id(playout: PlayoutId) -> OperationId {
+    OperationId::new(uuid::Uuid::from_u128(playout.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_is_repeated_while_the_engine_is_full() {
+        let mut refusals = 0;
+        let outcome = cut(|| {
+            refusals += 1;
+            ready(if refusals < 5 { Err(EngineFull) } else { Ok(true) })
+        });
+        assert_eq!(outcome.await, Cut::Done);
+        assert_eq!(refusals, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_that_is_refused_for_too_long_is_told_from_one_that_is_late() {
+        let begun = Instant::now();
+        assert_eq!(cut(|| ready(Err(EngineFull))).await, Cut::Refused);
+        assert!(begun.elapsed() <= STOP_WITHIN + STOP_AGAIN);
+        assert_eq!(cut(pending).await, Cut::Unconfirmed);
+    }
+}

@@ -1,0 +1,100 @@
+//! What others see of a call, ask of it, and are answered.
+
+use std::sync::Arc;
+
+use graphophone_call::{CallState, Command, Operation, OperationId, Rejection, ResultInfo};
+use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
+use tokio::sync::oneshot;
+
+/// What others see of a call without asking its task.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Where the call is.
+    pub state: CallState,
+    /// Whether the far end receives audio; `None` before it ever did.
+    pub media_active: Option<bool>,
+    /// Why it ended.
+    pub result: Option<ResultInfo>,
+    /// What was asked at its creation or answer.
+    pub details: Arc<CallDetails>,
+}
+
+impl View {
+    /// Notes whether the far end receives audio now.
+    pub(super) fn set_media(&mut self, active: bool) {
+        if active || self.media_active.is_some() {
+            self.media_active = Some(active);
+        }
+    }
+}
+
+/// Where the answer to a command goes: the operation it made, if it made one.
+pub(super) type Reply = oneshot::Sender<Result<Option<Operation>, CommandError>>;
+
+/// What others ask of a call's task.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// A bot's command; `details` replace the call's, if it is accepted.
+    Command { command: Command, details: Option<Arc<CallDetails>>, reply: Reply },
+    /// One operation as it is now; `None` if the store knows best.
+    Operation { id: OperationId, reply: oneshot::Sender<Option<(Operation, Receipt)>> },
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// The call refuses it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// There is no such call (any more).
+    #[error("Call not found.")]
+    NotFound,
+    /// It could not be made durable; nothing was promised, and nothing has changed unless the
+    /// server stops just now.
+    #[error("The operation could not be stored")]
+    NotStored,
+}
+
+#[cfg(test)]
+mod tests {
+    use graphophone_call::{AppId, CallId, TenantId};
+    use graphophone_graph::resource::{
+        call::{IncomingCall, NewCall},
+        identity::IdentitySet,
+    };
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_hold_is_told_from_a_call_that_has_had_no_audio_yet() {
+        let details = CallDetails::incoming(IncomingCall {
+            ids: NewCall {
+                id: CallId::new(Uuid::from_u128(1)),
+                tenant: TenantId::new(Uuid::from_u128(2)),
+                app: AppId::new(Uuid::from_u128(3)),
+                my_participant_id: Uuid::from_u128(4),
+                chain: Uuid::from_u128(5),
+                scenario: None,
+            },
+            calling_webhook: "https://bot.example/".into(),
+            caller: IdentitySet::default(),
+            bot_name: None,
+            called_number: None,
+        });
+        let mut view = View {
+            state: CallState::Establishing,
+            media_active: None,
+            result: None,
+            details: Arc::new(details),
+        };
+        let seen: Vec<_> = [false, true, false]
+            .into_iter()
+            .map(|active| {
+                view.set_media(active);
+                view.media_active
+            })
+            .collect();
+        assert_eq!(seen, [None, Some(true), Some(false)]);
+    }
+}
