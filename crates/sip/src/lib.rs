@@ -20,5 +20,6 @@ mod user_agent;
 pub use digest::DigestAlgorithm;
 pub use endpoint::{
     CallError, Endpoint, EndpointConfig, IncomingCall, OutgoingCall, Party, PhoneAccount, Trunk,
+    is_sip_uri,
 };
 pub use leg::{LegHandle, LegSignal, LegSinks};
