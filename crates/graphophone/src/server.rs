@@ -10,7 +10,7 @@ use graphophone_sip::{
     Endpoint, IncomingCall,
     phone::{Phone, PhoneConfig},
 };
-use graphophone_store::Store;
+use graphophone_store::{OpenError, Store};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -43,6 +43,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The configuration, or a file that it names, cannot be used: another try will not help.
+    #[error("{0}")]
+    Config(String, #[source] anyhow::Error),
     /// Something else cannot be set up.
     #[error("{0}")]
     SetUp(String, #[source] anyhow::Error),
@@ -115,13 +118,14 @@ impl Server {
         tls::install_crypto_provider();
         let is_dev = config.profile == Profile::Dev;
         let directory = config.store.path.clone();
-        let store = Store::open(&directory.join("store"))
-            .map_err(|error| set_up("store.path: the store does not open", error))?;
-        let keys = Keys::open(&directory)
-            .map_err(|error| set_up("store.path: the signing keys do not load", error))?;
+        let store = Store::open(&directory.join("store")).map_err(store_fault)?;
+        let keys = Keys::open(&directory).map_err(|error| {
+            StartError::Config("store.path: the signing keys do not load".to_owned(), error.into())
+        })?;
         let authority = Authority::new(auth_settings(&config), keys).map_err(|faults| {
             let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-            set_up("the configuration is refused", anyhow::anyhow!(faults.join("; ")))
+            let faults = anyhow::anyhow!(faults.join("; "));
+            StartError::Config("the configuration is refused".to_owned(), faults)
         })?;
 
         let outbox = start_outbox(&config, &store, &authority).await?;
@@ -183,7 +187,7 @@ impl Server {
         let app = config.apps.first().filter(|_| is_dev);
         let ready = Ready {
             http: format!("http://{http}"),
-            https: https.map(|at| format!("https://localhost:{}", at.port())),
+            https: https.and_then(|at| https_url(&config, at)),
             sip: addresses,
             ca,
             tenant: app.map(|app| app.tenant),
@@ -230,6 +234,32 @@ impl Server {
         }
         self.pruner.abort();
         self.store.close().await;
+    }
+}
+
+/// What another try may cure (the lock of a process that still stops) is no fault of the
+/// configuration.
+fn store_fault(error: OpenError) -> StartError {
+    let what = "store.path: the store does not open".to_owned();
+    match error {
+        OpenError::ConfigDirectory { .. }
+        | OpenError::ConfigForeignFile { .. }
+        | OpenError::ConfigNewerSchema { .. }
+        | OpenError::StoreDamaged { .. } => StartError::Config(what, error.into()),
+        OpenError::ConfigInUse { .. }
+        | OpenError::StoreFailed { .. }
+        | OpenError::SystemThread(_) => StartError::SetUp(what, error.into()),
+    }
+}
+
+/// A base URL that the certificate is good for, as far as it is known.
+fn https_url(config: &Config, at: SocketAddr) -> Option<String> {
+    match config.profile {
+        Profile::Dev => Some(format!("https://localhost:{}", at.port())),
+        Profile::Production => {
+            let url = config.server.public_url.as_ref().filter(|url| url.scheme() == "https")?;
+            Some(url.as_str().trim_end_matches('/').to_owned())
+        }
     }
 }
 
@@ -296,17 +326,22 @@ async fn serve_https(
     let Some(wanted) = config.https.listen else { return Ok((None, None)) };
     let (tls, ca) = match (&config.https.cert, &config.https.key) {
         (Some(cert), Some(key)) => {
-            let tls = tls::server_config_from_files(cert, key)
-                .map_err(|error| set_up("https.cert, https.key", error))?;
+            let tls = tls::server_config_from_files(cert, key).map_err(|error| {
+                StartError::Config("https.cert, https.key".to_owned(), error.into())
+            })?;
             (tls, None)
         }
         _ => {
-            let ca = tls::DevCa::open(&config.store.path, unix_now())
-                .map_err(|error| set_up("store.path: the dev certificate authority", error))?;
+            let ca = tls::DevCa::open(&config.store.path, unix_now()).map_err(|error| {
+                let what = "store.path: the dev certificate authority".to_owned();
+                StartError::Config(what, error.into())
+            })?;
             let tls = ca
                 .server_config(&[], unix_now())
                 .map_err(|error| set_up("the dev certificate cannot be made", error))?;
-            (tls, Some(ca.certificate_path().to_owned()))
+            // Whoever reads it in the ready file may be in another directory.
+            let path = ca.certificate_path();
+            (tls, Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())))
         }
     };
     let listener = bind("https.listen", wanted).await?;
@@ -354,8 +389,7 @@ async fn start_outbox(
         DeliverSettings { total_timeout: config.callbacks.timeout.0, ..DeliverSettings::default() },
     );
     let mut settings = OutboxSettings::default();
-    let give_up_after = config.callbacks.give_up_after.0;
-    settings.schedule.attempts_at.retain(|at| *at <= give_up_after);
+    settings.schedule.give_up_after(config.callbacks.give_up_after.0);
     Outbox::start(store.clone(), deliverer, settings)
         .await
         .map_err(|error| set_up("store.path: owed notifications cannot be read", error))

@@ -36,6 +36,19 @@ impl Default for Schedule {
 }
 
 impl Schedule {
+    /// Ends the schedule there, with a last attempt. Where it is longer than the default, attempts
+    /// go on as far apart as the default's last ones.
+    pub fn give_up_after(&mut self, end: Duration) {
+        const STEP: Duration = Duration::from_secs(8 * 3_600);
+        self.attempts_at.retain(|at| *at < end);
+        let mut next = self.attempts_at.last().map_or(end, |last| *last + STEP);
+        while next < end {
+            self.attempts_at.push(next);
+            next += STEP;
+        }
+        self.attempts_at.push(end);
+    }
+
     /// How long to wait after a failed attempt; `None` gives the notification up.
     ///
     /// `attempts` counts the attempts made, this one included; `age` is the time since the
@@ -108,6 +121,22 @@ mod tests {
         let expected =
             [0, 1, 2, 5, 10, 30, 60, 300, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400];
         assert_eq!(times, expected);
+    }
+
+    #[test]
+    fn the_last_attempt_is_when_it_is_given_up() {
+        let hour = 3_600;
+        for (end, last) in [
+            (600, &[60, 300, 600][..]),
+            (24 * hour, &[8 * hour, 16 * hour, 24 * hour]),
+            (36 * hour, &[24 * hour, 32 * hour, 36 * hour]),
+            (0, &[0]),
+        ] {
+            let mut schedule = Schedule::default();
+            schedule.give_up_after(Duration::from_secs(end));
+            let at: Vec<u64> = schedule.attempts_at.iter().map(Duration::as_secs).collect();
+            assert!(at.ends_with(last), "{end}: {at:?}");
+        }
     }
 
     #[test]
