@@ -394,3 +394,21 @@ async fn start_outbox(
         .await
         .map_err(|error| set_up("store.path: owed notifications cannot be read", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_https_address_told_is_one_the_certificate_is_good_for() {
+        let at = SocketAddr::from(([127, 0, 0, 1], 8443));
+        let mut config = Config::load(Profile::Dev, None, BTreeMap::new()).unwrap();
+        assert_eq!(https_url(&config, at).as_deref(), Some("https://localhost:8443"));
+        config.profile = Profile::Production;
+        assert_eq!(https_url(&config, at), None);
+        config.server.public_url = Some("https://calls.example.com/".parse().unwrap());
+        assert_eq!(https_url(&config, at).as_deref(), Some("https://calls.example.com"));
+    }
+}

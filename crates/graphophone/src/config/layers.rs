@@ -107,27 +107,25 @@ fn give_way(values: &mut Value, built_in: &Value, path: &[String]) -> Option<Gon
     let (last, parents) = path.split_last()?;
     let mut parent = values;
     for step in parents {
-        parent = match parent {
-            Value::Dict(_, dict) => dict.get_mut(step)?,
-            Value::Array(_, list) => list.get_mut(step.parse::<usize>().ok()?)?,
-            _ => return None,
+        parent = if let Value::Array(_, list) = parent {
+            list.get_mut(step.parse::<usize>().ok()?)?
+        } else if let Value::Dict(_, dict) = parent {
+            dict.get_mut(step)?
+        } else {
+            return None;
         };
     }
-    match parent {
-        Value::Array(_, list) => {
-            let index = last.parse::<usize>().ok().filter(|index| *index < list.len())?;
-            list.remove(index);
-            Some(Gone::Entry(parents.to_vec()))
-        }
-        Value::Dict(_, dict) => {
-            match built_in.find_ref(&path.join(".")) {
-                Some(value) => dict.insert(last.clone(), value.clone()),
-                None => Some(dict.remove(last)?),
-            };
-            Some(Gone::Key)
-        }
-        _ => None,
+    if let Value::Array(_, list) = parent {
+        let index = last.parse::<usize>().ok().filter(|index| *index < list.len())?;
+        list.remove(index);
+        return Some(Gone::Entry(parents.to_vec()));
     }
+    let Value::Dict(_, dict) = parent else { return None };
+    match built_in.find_ref(&path.join(".")) {
+        Some(value) => dict.insert(last.clone(), value.clone()),
+        None => Some(dict.remove(last)?),
+    };
+    Some(Gone::Key)
 }
 
 /// What is wrong, in words that do not repeat the value.
@@ -163,7 +161,16 @@ fn type_name(actual: &Actual) -> &'static str {
         Actual::Char(_) | Actual::Str(_) => "a text",
         Actual::Seq => "a list",
         Actual::Map => "a table",
-        _ => "something else",
+        Actual::Bytes(_)
+        | Actual::Unit
+        | Actual::Option
+        | Actual::NewtypeStruct
+        | Actual::Enum
+        | Actual::UnitVariant
+        | Actual::NewtypeVariant
+        | Actual::TupleVariant
+        | Actual::StructVariant
+        | Actual::Other(_) => "something else",
     }
 }
 

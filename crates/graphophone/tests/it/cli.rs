@@ -167,11 +167,10 @@ async fn what_will_not_get_better_by_itself_is_78() {
 async fn secrets_are_taken_as_they_stand_and_never_printed() {
     let canary = "0012345678901234";
     let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().join("data").display().to_string();
     let ready = directory.path().join("ready.json");
     let mut server = graphophone()
-        .args(["dev", "--http", "127.0.0.1:0", "--data", &data, "--ready-file"])
-        .arg(&ready)
+        .args(["dev", "--http", "127.0.0.1:0", "--data", "data", "--ready-file", "ready.json"])
+        .current_dir(directory.path())
         .env("GRAPHOPHONE_ADMIN__TOKEN", canary)
         .stdout(Stdio::null())
         .spawn()
@@ -180,6 +179,8 @@ async fn secrets_are_taken_as_they_stand_and_never_printed() {
     let told: Value = serde_json::from_slice(&seen("the ready file", written).await).unwrap();
     server.kill().await.unwrap();
     assert_eq!(told["adminToken"], canary);
+    let ca = told["ca"].as_str().unwrap();
+    assert!(Path::new(ca).is_absolute(), "{ca}: read from any directory");
 
     let file = write(directory.path(), "broken.toml", format!("[admin]\ntoken = \"{canary}\" x"));
     for arguments in
