@@ -23,6 +23,10 @@ lint:
 states:
     UPDATE_DOCS=1 cargo test -p graphophone-call
 
-# latency from playPrompt to the first RTP packet, with a bare sender beside it
+# latency from playPrompt to the first RTP packet, with a bare sender beside it; fails when slow
 bench:
-    cargo run --release -p graphophone --example play_latency
+    cargo run --release -p graphophone --example play_latency -- --check
+
+# many random cases, others in each run: the call against its model, SIP against chaos
+explore:
+    PROPTEST_CASES=20000 cargo test --release -p graphophone-call -p graphophone-sip --lib -- model chaos

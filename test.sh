@@ -1,24 +1,45 @@
 #!/usr/bin/env bash
-# All tests. Installs what they need with apt-get (as root, or with sudo) and says what:
-#   gcc libc6-dev python3 python3-venv sip-tester baresip-core   (only those whose command is missing)
+# All tests. Needs the Rust toolchain and the corpora in ../shared (CONTRIBUTING.md). Installs with
+# apt-get, as root or with sudo, and says so:
+#   gcc libc6-dev python3 python3-venv sip-tester baresip-core     (only what is not there)
 # The Python and Node packages of tests/interop go into target/interop; so does Node.js itself (a
-# Python package has it) where there is none of version 20 or later.
+# Python package has it) where there is none of version 20 or later with its npm.
 set -euo pipefail
 cd "$(dirname "$0")"
+fail() { echo "test.sh: $*" >&2; exit 1; }
 
-install() { # command, Debian packages
-  local command=$1; shift
-  if command -v "$command" >/dev/null; then return; fi
-  echo "installing with apt-get: $*"
+[ -d ../shared/corpus ] || fail "../shared/corpus is missing: the tests read WAV files and request" \
+  "bodies from there; see CONTRIBUTING.md"
+
+install() { # Debian packages
   local sudo=""
-  if [ "$(id -u)" != 0 ]; then sudo="sudo"; fi
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || fail "missing, and neither root nor sudo to install them: $*"
+    sudo="sudo"
+  fi
+  echo "installing with apt-get: $*"
   $sudo apt-get update -q >/dev/null
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -q --no-install-recommends "$@" >/dev/null
+  $sudo env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -q --no-install-recommends "$@" >/dev/null
 }
-install cc gcc libc6-dev
-install python3 python3 python3-venv
-install sipp sip-tester
-install baresip baresip-core
+# Debian's python3 comes without venv and pip; another one may stand before it in PATH.
+find_python() {
+  for python in python3 /usr/bin/python3; do
+    if "$python" -c 'import ensurepip, venv' 2>/dev/null; then return; fi
+  done
+  return 1
+}
+command -v cc >/dev/null || install gcc libc6-dev
+find_python || { install python3 python3-venv && find_python; } ||
+  fail "no Python here can make an environment (python3-venv)"
+command -v sipp >/dev/null || install sip-tester
+command -v baresip >/dev/null || install baresip-core
+
+# Everything here is on loopback, where no proxy can reach.
+export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
+export no_proxy="$NO_PROXY"
+# The same cases in every run; `just explore` looks for others.
+export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-20261123}"
 
 mkdir -p target
 log=target/test.log
@@ -26,10 +47,14 @@ echo "== cargo test"
 cargo test --workspace --locked 2>&1 | tee "$log"
 passed=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")
 
+echo "== the README's first command"
+rm -rf target/demo
+cargo run --locked -- demo --keep target/demo
+[ -s target/demo/heard.wav ] && [ -s target/demo/heard.png ] || fail "the demo wrote no files"
+
 echo "== interoperation with programs of others"
-cargo build --locked
-python3 tests/interop/run.py all 2>&1 | tee target/interop.log
+"$python" tests/interop/run.py all 2>&1 | tee target/interop.log
 checks=$(grep -c '^ok ' target/interop.log)
 
 echo
-echo "$((passed + checks)) passed, 0 failed"
+echo "$((passed + checks + 1)) passed, 0 failed"

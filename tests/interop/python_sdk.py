@@ -74,9 +74,7 @@ class Bot:
         self.check_receipt(ended.data.get("graphophoneReceipt"), say)
 
         endless = await self.play(one, uri, "endless", looping=True)
-        # Longer than the prompt: only a loop is still running then.
-        await asyncio.sleep(PROMPT_SECONDS + 1)
-        still = await one.operations.by_comms_operation_id(endless.id).get()
+        still = await self.poll(one, endless.id, "running", until=self.is_second_pass)
         check(still.status.value.lower() == "running", say("the loop goes on"), still.status)
         cancelled = await self.cancel(one)
         check(cancelled.status.value.lower() == "completed", say("the cancel is completed"))
@@ -131,11 +129,18 @@ class Bot:
                          ).CancelMediaProcessingPostRequestBody(client_context="stop")
         return await one.cancel_media_processing.post(body)
 
-    async def poll(self, one, operation, status, within=15):
+    @staticmethod
+    def is_second_pass(operation):
+        """More was sent than the prompt has: only a loop is still running then."""
+        receipt = operation.additional_data.get("graphophoneReceipt") or {}
+        sent = sum(prompt["millisecondsSent"] for prompt in receipt.get("prompts", []))
+        return sent > 1000 * PROMPT_SECONDS
+
+    async def poll(self, one, operation, status, within=15, until=lambda _: False):
         async def reached():
             while True:
                 now = await one.operations.by_comms_operation_id(operation).get()
-                if now.status.value.lower() != "running":
+                if now.status.value.lower() != "running" or until(now):
                     return now
                 await asyncio.sleep(0.1)
         now = await asyncio.wait_for(reached(), within)

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import pathlib
+import shlex
 import signal
 import socketserver
 import ssl
@@ -99,7 +100,7 @@ def server_of(options, config):
     """The server of `--ready-file`, or one of our own with this configuration."""
     if options.ready_file:
         return contextlib.nullcontext(Ready(options.ready_file))
-    return server(options.server.split(), config)
+    return server(shlex.split(options.server), config)
 
 
 def add_server_options(parser):

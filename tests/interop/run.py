@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Interoperability checks with programs of others, on loopback. One subcommand per check:
+"""Interoperability checks with programs of others, on loopback. One or several of:
 
     tests/interop/run.py python     Microsoft's Python SDKs (v1.0 and beta)
     tests/interop/run.py node       Microsoft's JavaScript client
@@ -9,12 +9,14 @@
 
 Each starts a server of its own, unless --ready-file names one that runs. What they need is put
 into target/interop (a Python environment, node_modules); missing Debian packages are installed
-with apt-get, and named. Arguments not known here go to the check itself."""
+with apt-get, and named. Arguments not known here go to the checks themselves."""
 
 import argparse
 import hashlib
+import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,16 +34,16 @@ CHECKS = ["python", "node", "sipp", "baresip"]
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("check", choices=[*CHECKS, "all"])
+    parser.add_argument("checks", nargs="+", metavar="check", choices=[*CHECKS, "all"])
     parser.add_argument("--ready-file", type=pathlib.Path)
     parser.add_argument("--server", metavar="COMMAND",
-                        help="default: `target/debug/graphophone dev`, built when missing")
+                        help="default: `graphophone dev` as cargo builds it")
     options, rest = parser.parse_known_args()
     if options.ready_file:
         server = ["--ready-file", str(options.ready_file.resolve())]
     else:
         server = ["--server", options.server or our_server()]
-    wanted = CHECKS if options.check == "all" else [options.check]
+    wanted = CHECKS if "all" in options.checks else options.checks
     failed = [name for name in wanted if not carry_out(name, server, rest)]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
@@ -79,7 +81,6 @@ def run_node(server, rest):
     rig.add_server_options(parser)
     with rig.server_of(parser.parse_args(server), "") as ready, \
             tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        import json
         json.dump(vars(ready), file)
         file.flush()
         # Node resolves imports from where the script lies: it must lie beside node_modules.
@@ -98,9 +99,13 @@ def script(name, interpreter, server, rest):
 
 
 def our_server():
-    binary = rig.ROOT / "target" / "debug" / "graphophone"
-    subprocess.run(["cargo", "build", "--quiet", "-p", "graphophone"], cwd=rig.ROOT, check=True)
-    return f"{binary} dev"
+    def cargo(*arguments):
+        return subprocess.run(["cargo", *arguments], cwd=rig.ROOT, check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+    cargo("build", "--quiet", "--locked", "-p", "graphophone")
+    # It says where CARGO_TARGET_DIR and its configuration put the binary.
+    target = json.loads(cargo("metadata", "--no-deps", "--format-version", "1"))["target_directory"]
+    return shlex.join([f"{target}/debug/graphophone", "dev"])
 
 
 def python(requirements):

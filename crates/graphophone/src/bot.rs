@@ -164,9 +164,8 @@ impl Bot {
         credentials: Credentials,
         listener: TcpListener,
     ) -> anyhow::Result<Self> {
-        crate::auth::tls::install_crypto_provider();
         let Credentials { tenant, client_id, client_secret } = credentials;
-        let http = reqwest::Client::new();
+        let http = http_client()?;
         let token = fetch_token(base, &tenant, &client_id.to_string(), &client_secret).await?;
         let token = token["access_token"].as_str().context("no access_token")?.to_owned();
         let openid = format!("{base}/v1/.well-known/OpenIdConfiguration");
@@ -368,6 +367,16 @@ impl Bot {
     }
 }
 
+/// A client that reaches servers directly: a proxy named in the environment (`HTTP_PROXY`) would be
+/// asked for loopback addresses of its own machine.
+///
+/// # Errors
+/// None in practice: the TLS library reports its failures here.
+pub fn http_client() -> anyhow::Result<reqwest::Client> {
+    crate::auth::tls::install_crypto_provider();
+    Ok(reqwest::Client::builder().no_proxy().build()?)
+}
+
 /// Asks the token endpoint with a client secret; the whole response comes back.
 ///
 /// # Errors
@@ -380,7 +389,7 @@ pub async fn fetch_token(url: &str, tenant: &str, id: &str, secret: &str) -> any
         ("client_secret", secret),
         ("scope", "https://graph.microsoft.com/.default"),
     ];
-    let response = reqwest::Client::new()
+    let response = http_client()?
         .post(&endpoint)
         .form(&form)
         .timeout(RESPONSE_WITHIN)

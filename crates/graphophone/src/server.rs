@@ -47,23 +47,12 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// A setting, or a file that it names, cannot be used as it is.
+    /// The configuration, or a file that it names, cannot be used: another try will not help.
     #[error("{0}")]
     Config(String, #[source] anyhow::Error),
     /// Something else cannot be set up.
     #[error("{0}")]
     SetUp(String, #[source] anyhow::Error),
-}
-
-impl StartError {
-    /// Whether a person has to change the configuration or a file before another start can
-    /// succeed (exit code 78).
-    pub const fn is_configuration(&self) -> bool {
-        match self {
-            Self::ConfigListen { .. } | Self::Config(..) => true,
-            Self::SetUp(..) => false,
-        }
-    }
 }
 
 /// Addresses and credentials of a running server: the ready file of interface.md.
@@ -222,7 +211,7 @@ impl Server {
         let app = config.apps.first().filter(|_| is_dev);
         let ready = Ready {
             http: format!("http://{http}"),
-            https: https.map(|at| format!("https://localhost:{}", at.port())),
+            https: https.and_then(|at| https_url(&config, at)),
             sip: addresses,
             ca,
             tenant: app.map(|app| app.tenant),
@@ -269,6 +258,17 @@ impl Server {
         }
         self.pruner.abort();
         self.store.close().await;
+    }
+}
+
+/// A base URL that the certificate is good for, as far as it is known.
+fn https_url(config: &Config, at: SocketAddr) -> Option<String> {
+    match config.profile {
+        Profile::Dev => Some(format!("https://localhost:{}", at.port())),
+        Profile::Production => {
+            let url = config.server.public_url.as_ref().filter(|url| url.scheme() == "https")?;
+            Some(url.as_str().trim_end_matches('/').to_owned())
+        }
     }
 }
 
@@ -353,7 +353,9 @@ async fn serve_https(
             let tls = ca
                 .server_config(&[], unix_now())
                 .map_err(|error| set_up("the dev certificate cannot be made", error.into()))?;
-            (tls, Some(ca.certificate_path().to_owned()))
+            // Whoever reads it in the ready file may be in another directory.
+            let path = ca.certificate_path();
+            (tls, Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())))
         }
     };
     let listener = bind("https.listen", wanted).await?;
@@ -405,4 +407,22 @@ async fn start_outbox(
     Outbox::start(store.clone(), deliverer, settings)
         .await
         .map_err(|error| set_up("store.path: owed notifications cannot be read", error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn the_https_address_told_is_one_the_certificate_is_good_for() {
+        let at = SocketAddr::from(([127, 0, 0, 1], 8443));
+        let mut config = Config::load(Profile::Dev, None, BTreeMap::new()).unwrap();
+        assert_eq!(https_url(&config, at).as_deref(), Some("https://localhost:8443"));
+        config.profile = Profile::Production;
+        assert_eq!(https_url(&config, at), None);
+        config.server.public_url = Some("https://calls.example.com/".parse().unwrap());
+        assert_eq!(https_url(&config, at).as_deref(), Some("https://calls.example.com"));
+    }
 }

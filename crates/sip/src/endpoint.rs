@@ -374,6 +374,11 @@ async fn resolve(uri: &Uri) -> Option<SocketAddr> {
     }
 }
 
+/// Whether `text` is a SIP URI that calls and registrations can go to.
+pub fn is_sip_uri(text: &str) -> bool {
+    registrar::callable(text).is_some()
+}
+
 /// Resolves a trunk's name, however long that takes.
 pub(crate) async fn resolve_trunk(index: usize, trunk: Trunk, inbox: mpsc::Sender<Arrival>) {
     let Some(uri) = trunk.uri.as_deref().and_then(registrar::callable) else {

@@ -75,11 +75,10 @@ impl OpenError {
     pub const fn is_configuration(&self) -> bool {
         match self {
             Self::ConfigDirectory { .. }
-            | Self::ConfigInUse { .. }
             | Self::ConfigForeignFile { .. }
             | Self::ConfigNewerSchema { .. }
             | Self::StoreDamaged { .. } => true,
-            Self::StoreFailed { .. } | Self::SystemThread(_) => false,
+            Self::ConfigInUse { .. } | Self::StoreFailed { .. } | Self::SystemThread(_) => false,
         }
     }
 }

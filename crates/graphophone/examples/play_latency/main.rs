@@ -1,7 +1,7 @@
 //! How long from a bot's request to sound in somebody's ear: the latency benchmark.
 //!
 //! `cargo run --release -p graphophone --example play_latency -- [--plays N] [--cancels N]
-//! [--data DIR] [--stages] [--json]`
+//! [--data DIR] [--stages] [--json] [--check]`
 //!
 //! One process holds a whole server of the dev profile on free ports, its data on a real disk, and
 //! a far end that is not ours: a few lines of SIP in front of a bare UDP socket. One call is up.
@@ -19,7 +19,8 @@
 //! with a timer every 20 ms, which runs at the same time as the server's stream.
 //!
 //! With `--stages` it also prints when a play passes the server's stages; the subscriber that this
-//! needs costs some microseconds. Exits with 1 if something does not work, never for being slow.
+//! needs costs some microseconds. Exits with 1 if something does not work; for being slow only with
+//! `--check`.
 
 mod bare;
 mod far_end;
@@ -65,6 +66,9 @@ struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Exit with 1 if the first packet comes later than it should (docs/performance.md).
+    #[arg(long)]
+    check: bool,
 }
 
 fn main() -> ExitCode {
@@ -72,7 +76,13 @@ fn main() -> ExitCode {
     match measure(&args) {
         Ok(report) => {
             println!("{}", if args.json { report.to_json() } else { report.to_table() });
-            ExitCode::SUCCESS
+            match report.check_target() {
+                Err(slow) if args.check => {
+                    eprintln!("play_latency: {slow}");
+                    ExitCode::FAILURE
+                }
+                Ok(()) | Err(_) => ExitCode::SUCCESS,
+            }
         }
         Err(error) => {
             eprintln!("play_latency: {error:#}");

@@ -11,6 +11,9 @@ use super::stages::Passed;
 
 /// Time between packets.
 const PACKET: Duration = Duration::from_millis(20);
+/// Targets for the time from a request to the first packet, in milliseconds.
+const TARGET_P50_MS: f64 = 3.0;
+const TARGET_P99_MS: f64 = 15.0;
 
 /// Everything that was measured.
 pub(crate) struct Report {
@@ -57,6 +60,18 @@ impl Report {
             ("pacing: lateness of the server's packets", &self.pacing_server, pacing),
             ("pacing: lateness of a bare sender's", &self.pacing_bare, None),
         ]
+    }
+
+    /// Whether the first packet comes as early as docs/performance.md promises.
+    pub(crate) fn check_target(&self) -> Result<(), String> {
+        let times = sorted(&self.play_first_packet);
+        let (p50, p99) = (quantile(&times, 0.5), quantile(&times, 0.99));
+        if p50 <= TARGET_P50_MS && p99 <= TARGET_P99_MS {
+            return Ok(());
+        }
+        Err(format!(
+            "request to first packet: p50 {p50:.3} ms and p99 {p99:.3} ms, where {TARGET_P50_MS} and {TARGET_P99_MS} are the targets"
+        ))
     }
 
     /// Milliseconds, one row for each thing measured.

@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::{net::TcpListener, time::Instant};
 
 use self::outcome::{Outcome, seconds};
-use super::{Failure, ServeArgs, progress::Progress};
+use super::{Failure, ServeArgs, progress::Progress, ready_file};
 use crate::{
     bot::{
         Bot, Credentials, PromptFile, acknowledged_ms, is_audio_active, is_end_of, is_terminated,
@@ -43,6 +43,9 @@ pub(super) struct Demo {
     /// Where heard.wav and heard.png are written, and the server's data is kept.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Writes addresses and credentials of the server to this file, as JSON, when it serves.
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
 }
 
 pub(super) async fn run(args: Demo) -> Result<(), Failure> {
@@ -61,7 +64,10 @@ pub(super) async fn run(args: Demo) -> Result<(), Failure> {
         http: Some(([127, 0, 0, 1], 0).into()),
         ..ServeArgs::default()
     };
-    let server = Server::start(flags.load(Profile::Dev)?).await.map_err(anyhow::Error::from)?;
+    let server = Server::start(flags.load(Profile::Dev)?).await?;
+    if let Some(path) = &args.ready_file {
+        ready_file::write(path, server.ready())?;
+    }
     let outcome = play(&server, &files, args.looping, args.json).await;
     server.shut_down().await;
     let outcome = outcome?;

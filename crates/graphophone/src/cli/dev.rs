@@ -3,7 +3,7 @@
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, ServeArgs};
+use super::{Failure, ServeArgs, ready_file};
 use crate::{
     config::Profile,
     server::{Ready, Server},
@@ -22,19 +22,15 @@ pub(super) async fn run(args: ServeArgs, profile: Profile) -> Result<(), Failure
     let mut terminate = signal(SignalKind::terminate()).context("signals cannot be received")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("signals cannot be received")?;
 
-    let server = Server::start(config).await.map_err(anyhow::Error::from)?;
+    let server = Server::start(config).await?;
     let ready = server.ready();
     if args.json {
-        println!("{}", json(ready)?);
+        println!("{}", ready_file::json(ready)?);
     } else {
         print!("{}", welcome(ready, profile));
     }
     if let Some(path) = &args.ready_file {
-        // Written beside and renamed, so that nobody reads half of it.
-        let part = path.with_extension("part");
-        std::fs::write(&part, json(ready)?)
-            .and_then(|()| std::fs::rename(&part, path))
-            .with_context(|| format!("--ready-file {} cannot be written", path.display()))?;
+        ready_file::write(path, ready)?;
     }
     tokio::select! {
         _ = terminate.recv() => {}
@@ -49,10 +45,6 @@ pub(super) async fn run(args: ServeArgs, profile: Profile) -> Result<(), Failure
         _ = interrupt.recv() => {}
     }
     Ok(())
-}
-
-fn json(ready: &Ready) -> anyhow::Result<String> {
-    serde_json::to_string(ready).context("the ready message cannot be written")
 }
 
 /// What a newcomer sees, with a first call to paste.

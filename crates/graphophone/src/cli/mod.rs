@@ -5,13 +5,17 @@ mod demo;
 mod dev;
 mod play;
 mod progress;
+mod ready_file;
 mod token;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Overrides, Profile};
+use crate::{
+    config::{Config, ConfigError, Overrides, Profile},
+    server::StartError,
+};
 
 /// The Microsoft Graph calling API on your own phone lines.
 #[derive(Debug, Parser)]
@@ -50,7 +54,8 @@ pub struct ServeArgs {
     /// Directory for everything that must survive a restart.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Plain HTTP listener. With port 0, `dev` picks a free port for every listener not given.
+    /// Plain HTTP listener. With port 0, `dev` picks a free port for every listener that has no
+    /// flag, whatever the file says.
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
     /// HTTPS listener.
@@ -98,6 +103,7 @@ impl ServeArgs {
         let mut config = Config::load(base, self.config.as_deref(), flags)?;
         if let (Some(url), Some(app)) = (&self.calling_webhook, config.apps.first_mut()) {
             app.calling_webhook = Some(url.clone());
+            config.check()?;
         }
         Ok(config)
     }
@@ -108,8 +114,8 @@ impl ServeArgs {
 enum Failure {
     /// 1: the job failed.
     Job(anyhow::Error),
-    /// 78: the configuration is refused.
-    Config(ConfigError),
+    /// 78: the configuration is refused, or a file that it names.
+    Config(anyhow::Error),
 }
 
 impl From<anyhow::Error> for Failure {
@@ -120,7 +126,16 @@ impl From<anyhow::Error> for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self::Config(error)
+        Self::Config(error.into())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Config(..) => Self::Config(error.into()),
+            StartError::ConfigListen { .. } | StartError::SetUp(..) => Self::Job(error.into()),
+        }
     }
 }
 
@@ -143,7 +158,7 @@ pub async fn run(cli: Cli) -> ExitCode {
             ExitCode::from(1)
         }
         Err(Failure::Config(error)) => {
-            eprintln!("graphophone: {error}");
+            eprintln!("graphophone: {error:#}");
             ExitCode::from(78)
         }
     }
@@ -156,5 +171,9 @@ fn start_logging(filter: &str) {
         EnvFilter::new("warn")
     });
     // A second start (tests in one process) keeps the first subscriber.
-    let _ = fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
 }

@@ -2,8 +2,14 @@
 
 use std::{collections::BTreeSet, fmt, path::Path};
 
+use graphophone_sip::is_sip_uri;
+
 use super::{Config, Profile, SipListen};
-use crate::auth::AdminToken;
+use crate::{
+    api::callback_guard,
+    auth::{AdminToken, Role, tls},
+    prompts::Guard,
+};
 
 /// One fault, with the setting that has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,24 +47,22 @@ impl ConfigError {
     }
 }
 
-impl From<figment::Error> for ConfigError {
-    fn from(error: figment::Error) -> Self {
-        let fault = |error: figment::Error| Fault {
-            setting: if error.path.is_empty() { "(file)".to_owned() } else { error.path.join(".") },
-            message: error.kind.to_string(),
-        };
-        Self { faults: error.into_iter().map(fault).collect() }
-    }
-}
-
 impl Config {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// Checks a configuration that was changed after it was loaded.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let mut faults = Faults::default();
-        self.check_listeners(&mut faults);
-        self.check_identities(&mut faults);
-        self.check_lines(&mut faults);
-        self.check_limits(&mut faults);
-        if faults.0.is_empty() { Ok(()) } else { Err(ConfigError { faults: faults.0 }) }
+        self.add_faults(&mut faults);
+        faults.verdict()
+    }
+
+    pub(super) fn add_faults(&self, faults: &mut Faults) {
+        self.check_listeners(faults);
+        self.check_identities(faults);
+        self.check_lines(faults);
+        self.check_limits(faults);
     }
 
     fn check_listeners(&self, faults: &mut Faults) {
@@ -90,10 +94,18 @@ impl Config {
                 }
             }
         }
-        if let Some(url) = &self.server.public_url
-            && !matches!(url.scheme(), "http" | "https")
+        if self.https.listen.is_some()
+            && let (Some(cert), Some(key)) = (&self.https.cert, &self.https.key)
+            && let Err(error) = tls::server_config_from_files(cert, key)
         {
-            faults.add("server.public_url", "write an http or https URL");
+            faults.add("https.cert, https.key", format!("{:#}", anyhow::Error::from(error)));
+        }
+        if let Some(url) = &self.server.public_url
+            && (!matches!(url.scheme(), "http" | "https")
+                || url.query().is_some()
+                || url.fragment().is_some())
+        {
+            faults.add("server.public_url", "write an http or https URL without query");
         }
         if let Some(token) = &self.admin.token
             && let Err(error) = AdminToken::configured(token.clone())
@@ -104,6 +116,7 @@ impl Config {
 
     fn check_identities(&self, faults: &mut Faults) {
         let tenants: BTreeSet<_> = self.tenants.iter().map(|tenant| tenant.id).collect();
+        let webhooks = Guard::new(callback_guard(self));
         let mut apps = BTreeSet::new();
         for app in &self.apps {
             if !tenants.contains(&app.tenant) {
@@ -113,7 +126,10 @@ impl Config {
                 faults.add("app.id", format!("{} stands twice", app.id));
             }
             let secret = app.secret.as_ref().map_or("", |secret| secret.expose());
-            if secret.is_empty() {
+            let is_unset = app.secret.is_none() && app.secret_env.is_some();
+            if is_unset {
+                // Told already, with the variable's name.
+            } else if secret.is_empty() {
                 faults
                     .add("app.secret", format!("app {} has neither secret nor secret_env", app.id));
             } else if self.profile == Profile::Production && secret.len() < 16 {
@@ -123,12 +139,18 @@ impl Config {
                 );
             }
             for role in &app.roles {
-                if !role.starts_with("Calls.") {
+                if Role::parse(role).is_none() {
+                    let known = Role::ALL.map(Role::name).join(", ");
                     faults.add(
                         "app.roles",
-                        format!("{role:?} is not a calling role: see docs for Calls.*"),
+                        format!("{role:?} is not a calling role; there are {known}"),
                     );
                 }
+            }
+            if let Some(url) = &app.calling_webhook
+                && let Err(refusal) = webhooks.check_uri(url.as_str())
+            {
+                faults.add("app.calling_webhook", refusal.to_string());
             }
         }
         for route in &self.routes {
@@ -156,6 +178,12 @@ impl Config {
             faults.add("trunk.name", "two trunks have the same name");
         }
         for trunk in &self.trunks {
+            if trunk.uri.as_deref().is_some_and(|uri| !is_sip_uri(uri)) {
+                faults.add(
+                    "trunk.uri",
+                    format!("trunk {:?} needs a SIP URI: \"sip:sip.carrier.example\"", trunk.name),
+                );
+            }
             if trunk.register && (trunk.uri.is_none() || trunk.username.is_none()) {
                 faults.add(
                     "trunk.register",
@@ -193,11 +221,16 @@ impl Config {
     }
 }
 
+/// Faults found so far.
 #[derive(Default)]
-struct Faults(Vec<Fault>);
+pub(super) struct Faults(Vec<Fault>);
 
 impl Faults {
-    fn add(&mut self, setting: &str, message: impl Into<String>) {
+    pub(super) fn verdict(self) -> Result<(), ConfigError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ConfigError { faults: self.0 }) }
+    }
+
+    pub(super) fn add(&mut self, setting: &str, message: impl Into<String>) {
         self.0.push(Fault { setting: setting.to_owned(), message: message.into() });
     }
 }
@@ -248,11 +281,116 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_and_wrong_values_name_the_setting() {
-        assert_eq!(faults("[sip]\nlistten = []"), ["sip.listten"]);
-        let error = load(Profile::Production, "[calls]\nkeep_alive = \"45\"").unwrap_err();
-        assert_eq!(error.faults[0].setting, "calls.keep_alive");
-        assert!(error.to_string().contains("unit"), "{error}");
+    fn whatever_cannot_be_read_is_told_at_once_with_everything_else() {
+        let text = "[sip]\nlistten = []\nlisten = [\"udp:127.0.0.1:0\", \"sctp:x\", \"udp:y\"]\n\
+                    [http]\nlisten = \"0.0.0.0:80\"\nhost = 1\n\
+                    [calls]\nkeep_alive = \"45\"\n[limits]\ncalls = \"many\"";
+        let error = load(Profile::Production, text).unwrap_err();
+        let named: Vec<_> = error.faults.iter().map(|fault| fault.setting.as_str()).collect();
+        assert_eq!(
+            named,
+            [
+                "calls.keep_alive",
+                "http.host",
+                "limits.calls",
+                "sip.listen",
+                "sip.listen",
+                "sip.listten"
+            ]
+        );
+        for said in ["unit", "(entry 2)", "(entry 3)", "must be usize, not a text"] {
+            assert!(error.to_string().contains(said), "{said}: {error}");
+        }
+        // What can be read is judged, too, as long as no entry of a list is in doubt.
+        let text = "[http]\nlisten = \"0.0.0.0:80\"\nhost = 1";
+        assert_eq!(faults(text), ["http.host", "http.listen"]);
+    }
+
+    #[test]
+    fn entries_of_lists_of_tables_are_read_one_by_one() {
+        let text = "[[app]]\nid = 7\nroles = []\nname = \"x\"\n[[tenant]]\n\
+                    [[tenant]]\nid = \"b7e2c1d0-0000-0000-0000-000000000001\"\n[[tenant]]\nid = 1\n\
+                    [[route]]\nto = \"*\"\napp = \"9f3c9f3c-0000-0000-0000-000000000000\"";
+        let error = load(Profile::Production, text).unwrap_err();
+        let told: Vec<_> = error.to_string().lines().skip(1).map(str::to_owned).collect();
+        let begins = [
+            "  app.id: must be",
+            "  app.name: there is no such key; here stand id, tenant, secret",
+            "  tenant.id: is missing (entry 1)",
+            "  tenant.id: must be",
+        ];
+        assert_eq!(told.len(), begins.len(), "{told:#?}");
+        for (told, begin) in told.iter().zip(begins) {
+            assert!(told.starts_with(begin), "{told}");
+        }
+        assert!(told[3].ends_with("(entry 3)"), "{}", told[3]);
+        let issuer = load(Profile::Production, "[[issuer]]\nissuer = \"https://x\"").unwrap_err();
+        assert!(issuer.to_string().contains("do not exist yet"), "{issuer}");
+    }
+
+    #[test]
+    fn no_fault_repeats_a_value_that_may_be_secret() {
+        let canary = "1234567890123456";
+        for text in [
+            format!("[admin]\ntoken = {canary}"),
+            format!("[admin]\ntoken = [\"{canary}\"]"),
+            format!("[admin]\ntoken = \"{canary}\" x"),
+            format!("[[phone]]\nuser = \"a\"\nuser_id = \"b\"\npassword = {canary}"),
+            format!("[[app]]\nid = \"{canary}\""),
+            format!("[[app]]\nsecret = {canary}.5"),
+            format!("[server]\npublic_url = \"{canary}\""),
+            format!("[[trunk]]\nname = \"x\"\nuri = \"sips:u:{canary}@host\""),
+            format!("[[trunk]]\nname = \"x\"\npassword = \"{canary}"),
+        ] {
+            let error = load(Profile::Production, &text).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains(canary), "{text}: {error}");
+        }
+        let error = load(Profile::Production, "[http]\nlisten = 1\nlisten = \"a\" b").unwrap_err();
+        assert_eq!(error.faults[0].setting, "(file)");
+        assert!(error.to_string().contains("line 3, column "), "{error}");
+    }
+
+    #[test]
+    fn the_profile_is_the_commands() {
+        for (base, said) in [(Profile::Dev, "production"), (Profile::Production, "dev")] {
+            let error = load(base, &format!("profile = \"{said}\"")).unwrap_err();
+            assert_eq!(error.faults.len(), 1, "{error}");
+            assert_eq!(error.faults[0].setting, "profile");
+            load(base, &format!("profile = \"{}\"", base.name())).unwrap();
+        }
+        let error = load(Profile::Dev, super::super::DEFAULT_TOML).unwrap_err();
+        assert!(error.faults.iter().all(|fault| fault.setting != "profile"), "{error}");
+    }
+
+    #[test]
+    fn what_a_server_would_refuse_at_its_start_is_a_fault() {
+        let app = "[[tenant]]\nid = \"b7e2c1d0-0000-0000-0000-000000000001\"\n[[app]]\n\
+                   id = \"9f3c0000-0000-0000-0000-000000000001\"\n\
+                   tenant = \"b7e2c1d0-0000-0000-0000-000000000001\"\n";
+        let secret = "secret = \"a secret that is long enough\"\n";
+        for (text, wanted) in [
+            (format!("{app}{secret}roles = [\"Calls.Initiate\"]"), vec!["app.roles"]),
+            (
+                format!("{app}{secret}calling_webhook = \"https://bot.example.com/\""),
+                vec!["app.calling_webhook"],
+            ),
+            ("[server]\npublic_url = \"https://x/?a=b\"".to_owned(), vec!["server.public_url"]),
+            (
+                "[https]\nlisten = \"0.0.0.0:0\"\ncert = \"/none.pem\"\nkey = \"/none.key\""
+                    .to_owned(),
+                vec!["https.cert, https.key"],
+            ),
+            ("[[trunk]]\nname = \"x\"\nuri = \"carrier\"".to_owned(), vec!["trunk.uri"]),
+            (
+                format!(
+                    "{app}secret_env = \"NOT_SET_1\"\n{}secret_env = \"NOT_SET_2\"",
+                    &app.replace("9f3c0000", "9f3c0001")[app.find("[[app]]").unwrap()..]
+                ),
+                vec!["app.secret_env", "app.secret_env"],
+            ),
+        ] {
+            assert_eq!(faults(&text), wanted, "{text}");
+        }
     }
 
     #[test]

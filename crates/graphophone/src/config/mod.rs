@@ -1,6 +1,7 @@
 //! The configuration: one typed value, read from layers and checked whole at start.
 
 mod check;
+mod layers;
 mod values;
 
 use std::{
@@ -9,15 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use figment::{
-    Figment,
-    providers::{Env, Format, Serialized, Toml},
-};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{auth::Secret, prompts::AllowRule};
 
+use check::Faults;
 pub use check::{ConfigError, Fault};
 pub use values::{Bytes, Digest, Interval, Network, Pattern, PortRange, SipListen};
 
@@ -68,6 +66,16 @@ pub enum Profile {
     Dev,
 }
 
+impl Profile {
+    /// As it is written in a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Dev => "dev",
+        }
+    }
+}
+
 /// `[compat] mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -94,7 +102,10 @@ sections! {
     /// `[https]`
     Https { listen: Option<SocketAddr>, cert: Option<PathBuf>, key: Option<PathBuf>, }
     /// `[server]`
-    ServerSection { public_url: Option<url::Url>, }
+    ServerSection {
+        #[serde(default, deserialize_with = "values::url")]
+        public_url: Option<url::Url>,
+    }
     /// `[store]`
     StoreSection { path: PathBuf, }
     /// `[admin]`
@@ -109,6 +120,7 @@ sections! {
         secret_env: Option<String>,
         #[serde(default)]
         roles: Vec<String>,
+        #[serde(default, deserialize_with = "values::url")]
         calling_webhook: Option<url::Url>,
     }
     /// `[sip]`
@@ -177,28 +189,25 @@ impl Config {
         file: Option<&Path>,
         overrides: Overrides,
     ) -> Result<Self, ConfigError> {
-        let mut layers = Figment::from(Toml::string(DEFAULT_TOML));
-        if base == Profile::Dev {
-            layers = layers.merge(Toml::string(DEV_TOML));
+        let (built_in, values) = layers::put_together(base, file, overrides)?;
+        let mut faults = Faults::default();
+        let Some((mut config, is_whole)) = layers::read(values, &built_in, &mut faults) else {
+            return faults.verdict().and(Err(ConfigError::one("(file)", "cannot be read")));
+        };
+        if config.profile != base {
+            let (ours, theirs) = (base.name(), config.profile.name());
+            faults.add("profile", format!("this command has the profile \"{ours}\", the configuration says \"{theirs}\": take the line out, or use the other command (`dev`, `serve`)"));
+            config.profile = base;
         }
-        if let Some(file) = file {
-            // `Toml::file` ignores a file that does not exist.
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| ConfigError::unreadable(file, &error))?;
-            layers = layers.merge(Toml::string(&text));
-        }
-        // GRAPHOPHONE_LOG and the like are flags, no keys.
-        let is_key = |name: &figment::value::UncasedStr| name.as_str().contains("__");
-        layers = layers.merge(Env::prefixed("GRAPHOPHONE_").filter(is_key).split("__"));
-        for (key, value) in overrides {
-            layers = layers.merge(Serialized::default(&key, value));
-        }
-        let mut config: Self = layers.extract()?;
-        config.read_secrets()?;
+        config.read_secrets(&mut faults);
         if config.profile == Profile::Dev {
             config.add_dev_phone();
         }
-        config.check()?;
+        // Where entries are missing, what refers to them would be called a fault, too.
+        if is_whole {
+            config.add_faults(&mut faults);
+        }
+        faults.verdict()?;
         Ok(config)
     }
 
@@ -213,19 +222,15 @@ impl Config {
     }
 
     /// Puts values from the environment where `secret_env` names them.
-    fn read_secrets(&mut self) -> Result<(), ConfigError> {
+    fn read_secrets(&mut self, faults: &mut Faults) {
         for app in &mut self.apps {
-            if let Some(name) = &app.secret_env {
-                let secret = std::env::var(name).map_err(|_| {
-                    ConfigError::one(
-                        "app.secret_env",
-                        format!("the environment variable {name} is not set"),
-                    )
-                })?;
-                app.secret = Some(Secret::new(secret));
+            let Some(name) = &app.secret_env else { continue };
+            match std::env::var(name) {
+                Ok(secret) => app.secret = Some(Secret::new(secret)),
+                Err(_) => faults
+                    .add("app.secret_env", format!("the environment variable {name} is not set")),
             }
         }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use graphophone_sip::DigestAlgorithm;
 use serde::{Deserialize, Deserializer, de::Error as _};
+use url::Url;
 
 /// A list of values that are written as text.
 pub(super) fn list<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
@@ -19,6 +20,15 @@ where
 {
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+}
+
+/// A URL. The fault does not repeat it: a password may stand in it.
+pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    let read = |text: String| {
+        text.parse().map_err(|_| D::Error::custom("write a whole URL: \"https://host.example\""))
+    };
+    text.map(read).transpose()
 }
 
 macro_rules! from_text {

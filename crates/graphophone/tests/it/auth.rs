@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, Method};
 use graphophone::{
     auth::{AuthSettings, Authority, Keys, unix_now},
-    bot::Credentials,
+    bot::{Credentials, http_client},
     config::Profile,
 };
 use graphophone_call::{AppId, TenantId};
@@ -16,7 +16,7 @@ use crate::line::Line;
 const CALLS: &str = "/v1.0/communications/calls";
 
 async fn get_with(server: &TestServer, authorization: Option<&str>) -> (u16, HeaderMap, Value) {
-    let mut request = reqwest::Client::new().get(format!("{}{CALLS}", server.base()));
+    let mut request = http_client().unwrap().get(format!("{}{CALLS}", server.base()));
     if let Some(authorization) = authorization {
         request = request.header("authorization", authorization);
     }
@@ -143,7 +143,8 @@ async fn tokens_outlive_their_server_but_not_their_hour_or_their_application() {
 /// What a client can see of a refusal, without what differs between any two requests.
 async fn seen(server: &TestServer, token: &str, method: Method, path: &str) -> String {
     let body = json!({"prompts": []});
-    let mut request = reqwest::Client::new()
+    let mut request = http_client()
+        .unwrap()
         .request(method.clone(), format!("{}{path}", server.base()))
         .bearer_auth(token)
         .header("client-request-id", "same");

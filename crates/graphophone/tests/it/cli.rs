@@ -1,6 +1,7 @@
 //! The `graphophone` command itself: exit codes, what it prints and what it writes.
 
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Output, Stdio},
     time::Duration,
@@ -13,7 +14,7 @@ use graphophone_media::{
     wav,
 };
 use graphophone_sip::phone::{AnswerPolicy, Phone, PhoneConfig};
-use graphophone_testkit::{audio, patience};
+use graphophone_testkit::{audio, patience, seen};
 use serde_json::Value;
 use tokio::{
     process::{Child, Command},
@@ -28,8 +29,7 @@ fn graphophone() -> Command {
 }
 
 fn http() -> reqwest::Client {
-    graphophone::auth::tls::install_crypto_provider();
-    reqwest::Client::new()
+    graphophone::bot::http_client().unwrap()
 }
 
 async fn run(arguments: &[&str]) -> Output {
@@ -131,6 +131,67 @@ async fn wrong_usage_is_2_and_an_unsafe_configuration_is_78() {
     assert_eq!(output.status.code(), Some(78));
     assert!(stderr(&output).contains("http.listen"), "{}", stderr(&output));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was begun");
+}
+
+#[tokio::test]
+async fn what_will_not_get_better_by_itself_is_78() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = |name: &str| directory.path().join(name).display().to_string();
+    for (name, file, bytes) in [
+        ("foreign", "store/graphophone.db", "no database at all, and long enough to be one"),
+        ("key", "token-signing.pem", "no key"),
+    ] {
+        let place = directory.path().join(name).join(file);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(&place, bytes).unwrap();
+        let output = run(&["serve", "--http", "127.0.0.1:0", "--data", &data(name)]).await;
+        assert_eq!(output.status.code(), Some(78), "{name}: {}", stderr(&output));
+        assert!(stderr(&output).contains(&data(name)), "{}", stderr(&output));
+    }
+    // What check-config says, a start says, too.
+    let files = "[https]\nlisten = \"127.0.0.1:0\"\ncert = \"/none.pem\"\nkey = \"/none.key\"";
+    for (text, setting) in [(files, "https.cert"), ("profile = \"dev\"", "profile: ")] {
+        let file = write(directory.path(), "bad.toml", text);
+        for arguments in [
+            &["check-config", "--config", &file][..],
+            &["serve", "--http", "127.0.0.1:0", "--data", &data("new"), "--config", &file],
+        ] {
+            let output = run(arguments).await;
+            assert_eq!(output.status.code(), Some(78), "{arguments:?}: {}", stderr(&output));
+            assert!(stderr(&output).contains(setting), "{arguments:?}: {}", stderr(&output));
+        }
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_taken_as_they_stand_and_never_printed() {
+    let canary = "0012345678901234";
+    let directory = tempfile::tempdir().unwrap();
+    let ready = directory.path().join("ready.json");
+    let mut server = graphophone()
+        .args(["dev", "--http", "127.0.0.1:0", "--data", "data", "--ready-file", "ready.json"])
+        .current_dir(directory.path())
+        .env("GRAPHOPHONE_ADMIN__TOKEN", canary)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let written = || async { std::fs::read(&ready).ok() };
+    let told: Value = serde_json::from_slice(&seen("the ready file", written).await).unwrap();
+    server.kill().await.unwrap();
+    assert_eq!(told["adminToken"], canary);
+    let ca = told["ca"].as_str().unwrap();
+    assert!(Path::new(ca).is_absolute(), "{ca}: read from any directory");
+
+    let file = write(directory.path(), "broken.toml", format!("[admin]\ntoken = \"{canary}\" x"));
+    for arguments in
+        [&["check-config", "--config", &file, "--json"][..], &["serve", "--config", &file]]
+    {
+        let output = run(arguments).await;
+        assert_eq!(output.status.code(), Some(78));
+        let said = stderr(&output);
+        let printed = format!("{said}{}", String::from_utf8_lossy(&output.stdout));
+        assert!(!printed.contains("1234567890") && said.contains("line 2"), "{printed}");
+    }
 }
 
 #[tokio::test]
@@ -324,8 +385,16 @@ async fn demo_loops_until_it_cancels() {
     let directory = tempfile::tempdir().unwrap();
     let prompt = write(directory.path(), "a.wav", audio::tone_wav(440.0, 200));
     let keep = directory.path().display().to_string();
-    let output = run(&["demo", "--loop", "--json", "--keep", &keep, "--prompt", &prompt]).await;
+    let output = graphophone()
+        .args(["demo", "--loop", "--json", "--keep", &keep, "--prompt", &prompt, "--log", "info"])
+        // Nobody listens there, and nobody has to: it stays on loopback.
+        .env("HTTP_PROXY", "http://127.0.0.1:9")
+        .env("ALL_PROXY", "http://127.0.0.1:9")
+        .output();
+    let output = timeout_at(patience(), output).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let logged = stderr(&output);
+    assert!(logged.contains("serving") && !logged.contains('\u{1b}'), "no colours: {logged}");
     let told = json(&output);
     assert_eq!(told["ok"], true, "{}", told["checks"]);
     assert_eq!(told["operation"]["completionReason"], "mediaOperationCanceled");
@@ -355,13 +424,45 @@ async fn play_reaches_any_sip_address_and_fails_when_nobody_takes_the_call() {
     let found = analysis::align(&call.heard().samples, &sent, Codec::Pcmu.rate());
     assert!(found.is_some_and(|found| found.correlation >= 0.99), "{found:?}");
 
-    let plain = run(&["play", &far_end.uri(), &file]).await;
+    let place = directory.path().join("ready.json").display().to_string();
+    let plain = run(&["play", &far_end.uri(), &file, "--ready-file", &place]).await;
     assert_eq!(plain.status.code(), Some(0), "{}", stderr(&plain));
     let said = String::from_utf8_lossy(&plain.stdout).into_owned();
     assert!(said.starts_with("Heard: 200 ms sent, "), "{said}");
+    // It has taken all that was owed to it before it left.
+    assert_eq!(stderr(&plain), "");
+    let ready: Value = serde_json::from_slice(&std::fs::read(&place).unwrap()).unwrap();
+    assert!(ready["http"].is_string(), "{ready}");
+    let mode = std::fs::metadata(&place).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it has secrets");
 
     far_end.set_answer(AnswerPolicy::Busy);
     let busy = run(&["play", &far_end.uri(), &file]).await;
     assert_eq!(busy.status.code(), Some(1));
     assert!(stderr(&busy).to_lowercase().contains("busy"), "{}", stderr(&busy));
+}
+
+#[tokio::test]
+async fn play_works_with_the_file_of_a_running_server() {
+    let engine = Engine::start(EngineConfig { threads: std::num::NonZeroUsize::MIN }).unwrap();
+    let mut far_end = PhoneConfig::new("far-end", "", ([127, 0, 0, 1], 0).into());
+    far_end.register = false;
+    let far_end = Phone::start(far_end, engine).await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let sound = write(directory.path(), "a.wav", audio::tone_wav(660.0, 200));
+    // A registration there would fail, and be complained about.
+    let trunk = "[[trunk]]\nname = \"carrier\"\nuri = \"sip:127.0.0.1:9\"\nusername = \"u\"\n\
+                 password = \"p\"\nregister = true\n";
+    let text = |listen: &str| format!("{APP}[sip]\nlisten = [{listen}]\n{trunk}");
+    let data = directory.path().join("data").display().to_string();
+    let free = write(directory.path(), "free.toml", text("\"udp:127.0.0.1:0\""));
+    let running =
+        Running::start(directory.path(), &["serve", "--config", &free, "--data", &data]).await;
+    let taken = format!("\"udp:{}\"", running.ready["sip"]["udp"].as_str().unwrap());
+    for listen in [taken.as_str(), ""] {
+        let file = write(directory.path(), "server.toml", text(listen));
+        let output = run(&["play", &far_end.uri(), &sound, "--config", &file]).await;
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{listen}");
+    }
+    assert_eq!(running.terminate().await, Some(0));
 }

@@ -1,5 +1,6 @@
 //! What a test in any language can ask the dev profile: the built-in phone and the delivery log.
 
+use graphophone::bot::http_client;
 use graphophone_media::{
     codec::Codec,
     prompt::{Accept, Prompt},
@@ -21,7 +22,7 @@ async fn ask(
     body: Option<Value>,
 ) -> reqwest::Response {
     let url = format!("{}/graphophone/v1/{path}", server.base());
-    let mut request = reqwest::Client::new().request(method, url).bearer_auth(TOKEN);
+    let mut request = http_client().unwrap().request(method, url).bearer_auth(TOKEN);
     if let Some(body) = body {
         request = request.json(&body);
     }
@@ -106,7 +107,11 @@ async fn without_the_admin_token_nothing_of_it_is_there_for_anybody() {
         let answer = bot.send(Method::GET, &path, None).await.unwrap();
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
     }
-    let sample =
-        reqwest::get(format!("{}/graphophone/v1/samples/demo-1.wav", server.base())).await.unwrap();
+    let sample = http_client()
+        .unwrap()
+        .get(format!("{}/graphophone/v1/samples/demo-1.wav", server.base()))
+        .send()
+        .await
+        .unwrap();
     assert!(Prompt::decode(&sample.bytes().await.unwrap()[..], Accept::GraphOnly).is_ok());
 }

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode, Version, header},
 };
 use futures::stream;
+use graphophone::bot::http_client;
 use graphophone_testkit::{Answer, Bot, TestServer, audio};
 use serde_json::{Value, json};
 
@@ -23,7 +24,8 @@ async fn ask(
     path: &str,
     shape: impl FnOnce(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
 ) -> (StatusCode, HeaderMap, Bytes) {
-    let request = reqwest::Client::new()
+    let request = http_client()
+        .unwrap()
         .request(method, format!("{}{path}", server.base()))
         .bearer_auth(bot.token())
         .timeout(Duration::from_secs(20));
@@ -348,7 +350,7 @@ async fn https_serves_the_same_with_the_dev_authority_over_http_1_and_2() {
     let ca = reqwest::Certificate::from_pem(&ca).unwrap();
     let base = ready.https.as_ref().expect("HTTPS");
     assert!(base.starts_with("https://localhost:"), "{base}");
-    let client = || reqwest::Client::builder().tls_certs_only([ca.clone()]);
+    let client = || reqwest::Client::builder().no_proxy().tls_certs_only([ca.clone()]);
     for (client, version) in [
         (client().http1_only().build().unwrap(), Version::HTTP_11),
         (client().build().unwrap(), Version::HTTP_2),
@@ -364,7 +366,7 @@ async fn https_serves_the_same_with_the_dev_authority_over_http_1_and_2() {
         assert_eq!(read.status(), 200);
     }
     // Nobody trusts it without being told so.
-    let stranger = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
+    let stranger = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
     assert!(stranger.get(format!("{base}/healthz")).send().await.is_err());
 }
 
@@ -372,7 +374,8 @@ async fn https_serves_the_same_with_the_dev_authority_over_http_1_and_2() {
 async fn health_and_readiness_need_no_token() {
     let server = TestServer::start().await;
     for path in ["/healthz", "/readyz"] {
-        let response = reqwest::get(format!("{}{path}", server.base())).await.unwrap();
+        let response =
+            http_client().unwrap().get(format!("{}{path}", server.base())).send().await.unwrap();
         assert_eq!(response.status(), 200, "{path}");
     }
     server.stop().await;

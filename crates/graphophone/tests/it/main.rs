@@ -16,6 +16,7 @@ mod http_surface;
 mod incoming;
 mod line;
 mod notifications;
+mod pace;
 mod play_prompt;
 mod prompts_evil;
 mod receipts;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use axum::http::Method;
-use graphophone::bot::is_terminated;
+use graphophone::bot::{http_client, is_terminated};
 use graphophone_testkit::{
     Received, TestCall, TestServer, Webhook, audio::tone_wav, is_audio_active, patience, soon,
     states,
@@ -93,7 +93,8 @@ async fn an_outgoing_call_is_told_from_establishing_to_terminated() {
     let server = TestServer::start().await;
     let mut bot = server.bot().await;
     let scenario = Uuid::from_u128(0x5ce0_a110_0000_4000_8000_0000_0000_0001);
-    let response = reqwest::Client::new()
+    let response = http_client()
+        .unwrap()
         .post(format!("{}/v1.0/communications/calls", server.base()))
         .bearer_auth(bot.token())
         .header("Scenario-Id", scenario.to_string())
@@ -187,7 +188,7 @@ async fn an_outgoing_call_is_told_from_establishing_to_terminated() {
 #[tokio::test]
 async fn notifications_verify_with_another_implementation_of_jwt() {
     let mut call = TestCall::start().await;
-    let http = reqwest::Client::new();
+    let http = http_client().unwrap();
     let url = format!("{}/v1/.well-known/OpenIdConfiguration", call.server.base());
     let openid: Value = http.get(url).send().await.unwrap().json().await.unwrap();
     let keys = http.get(openid["jwks_uri"].as_str().unwrap()).send().await.unwrap();

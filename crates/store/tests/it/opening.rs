@@ -12,7 +12,7 @@ async fn two_servers_cannot_share_a_store() {
     let store = Store::open(directory.path()).unwrap();
     let refusal = Store::open(directory.path()).unwrap_err();
     assert!(matches!(refusal, OpenError::ConfigInUse { .. }));
-    assert!(refusal.is_configuration());
+    assert!(!refusal.is_configuration(), "the other one may be stopping");
     let text = refusal.to_string();
     assert!(text.contains(directory.path().to_str().unwrap()), "{text}");
     assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");

@@ -188,7 +188,7 @@ fn pick<T>(list: &[T], number: u8) -> Option<&T> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 2, ..ProptestConfig::default() })]
 
     #[test]
     fn every_leg_ends_once_and_nothing_is_left(
