@@ -87,7 +87,7 @@ pub(super) async fn delete(request: &Request<'_>, id: CallId) -> Result<Reply, A
         Ok(_) | Err(CommandError::Rejected(_)) => {
             Ok(Reply::empty(StatusCode::NO_CONTENT).holding(hold))
         }
-        Err(error) => Err(after_effects(error)),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -159,21 +159,14 @@ fn target(asked: &CreateCall) -> Result<Target, ApiError> {
         })
 }
 
-/// The error of a command that has silenced or released the far end before it was stored. The task
-/// will see to the rest; a 503 would say that nothing was done (spec/clients.md §7).
-pub(super) fn after_effects(error: CommandError) -> ApiError {
-    match error {
-        CommandError::NotStored => ApiError::ServerFault,
-        CommandError::Rejected(_) | CommandError::NotFound => error.into(),
-    }
-}
-
 impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Rejected(rejection) => rejection.into(),
             CommandError::NotFound => Self::BotCallNotFound,
             CommandError::NotStored => Self::ServerUnavailable,
+            // A 503 would say that nothing was done (spec/clients.md §7).
+            CommandError::NotReported => Self::ServerFault,
         }
     }
 }
@@ -202,11 +195,13 @@ mod tests {
     #[test]
     fn only_a_command_that_did_nothing_may_be_sent_again() {
         let status = |error: ApiError| (error.status(), error.code());
-        let untouched = ApiError::from(CommandError::NotStored);
-        assert_eq!(status(untouched), (503, "ServiceUnavailable"));
-        assert_eq!(status(after_effects(CommandError::NotStored)), (500, "UnknownError"));
-        assert_eq!(status(after_effects(CommandError::NotFound)), (404, "8522"));
-        let late = CommandError::Rejected(Rejection::Terminated);
-        assert_eq!(status(after_effects(late)), (400, "8528"));
+        for (error, expected) in [
+            (CommandError::NotStored, (503, "ServiceUnavailable")),
+            (CommandError::NotReported, (500, "UnknownError")),
+            (CommandError::NotFound, (404, "8522")),
+            (CommandError::Rejected(Rejection::Terminated), (400, "8528")),
+        ] {
+            assert_eq!(status(error.into()), expected);
+        }
     }
 }

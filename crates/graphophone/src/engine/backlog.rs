@@ -72,7 +72,7 @@ impl Backlog {
     /// It will not be stored by this process.
     pub(super) fn give_up(self) {
         for (reply, _) in self.change.replies {
-            let _ = reply.send(Err(CommandError::NotStored));
+            let _ = reply.send(Err(CommandError::NotReported));
         }
     }
 }

@@ -219,7 +219,7 @@ impl Calls {
     /// Gives a command to a call. The operation it made comes back, if it made one.
     ///
     /// # Errors
-    /// [`CommandError`]; then nothing has changed.
+    /// [`CommandError`]; then nothing has changed, with one exception that it names.
     pub async fn command(
         &self,
         owner: (TenantId, AppId),

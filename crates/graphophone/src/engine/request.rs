@@ -49,10 +49,13 @@ pub enum CommandError {
     /// There is no such call (any more).
     #[error("Call not found.")]
     NotFound,
-    /// It could not be made durable; nothing was promised, and nothing has changed unless the
-    /// server stops just now.
+    /// It could not be made durable; nothing was promised, and nothing has changed.
     #[error("The operation could not be stored")]
     NotStored,
+    /// It has silenced or released the far end, and the server stops before that could be made
+    /// durable. The next start reports it.
+    #[error("The server stops before the operation is stored")]
+    NotReported,
 }
 
 #[cfg(test)]

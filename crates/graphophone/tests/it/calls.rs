@@ -78,18 +78,21 @@ async fn a_call_that_is_not_taken_ends_with_the_reason() {
 
 #[tokio::test]
 async fn a_call_to_nowhere_ends_as_unreachable() {
-    let server =
-        TestServer::start_with(|config| config.dial.allow.push("sip:*".parse().unwrap())).await;
+    // Longer than any name in the DNS, so that nobody is even asked for it.
+    let nowhere = format!("sip:{}.invalid", "x".repeat(64));
+    let server = TestServer::start_with(|config| {
+        config.trunks[0].uri = Some(nowhere);
+        config.dial.allow.push("+1555*".parse().unwrap());
+    })
+    .await;
     let mut bot = server.bot().await;
     // A port that was free a moment ago: refused by TCP at once.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nobody = format!("127.0.0.1:{port};transport=tcp");
-    // Longer than any name in the DNS, so that nobody is even asked for it.
-    let nowhere = format!("{}.invalid", "x".repeat(64));
-    for host in [nobody, nowhere] {
-        bot.call(json!({"user": {"id": format!("sip:x@{host}")}}), &[]).await.unwrap();
+    let nobody = format!("sip:x@127.0.0.1:{port};transport=tcp");
+    for target in [json!({"user": {"id": nobody}}), json!({"phone": {"id": "+15550100"}})] {
+        bot.call(target.clone(), &[]).await.unwrap();
         let told = to_the_end(&mut bot).await;
-        assert_eq!(states(&told), ["updated establishing", "deleted terminated"], "{host}");
+        assert_eq!(states(&told), ["updated establishing", "deleted terminated"], "{target}");
         assert_ended(&told[1], 480, 10076);
     }
 }

@@ -6,7 +6,7 @@ use graphophone_graph::{action::cancel_media_processing, error::ApiError};
 use uuid::Uuid;
 
 use super::{Reply, Request};
-use crate::api::calls::{after_effects, find};
+use crate::api::calls::find;
 
 pub(in crate::api) async fn handle(
     request: &Request<'_>,
@@ -23,7 +23,6 @@ pub(in crate::api) async fn handle(
         scope: asked.scope,
         client_context: asked.client_context,
     };
-    let operation = calls.command(request.owner(), id, command, None).await;
-    let operation = operation.map_err(after_effects)?;
+    let operation = calls.command(request.owner(), id, command, None).await?;
     Ok(super::made(request, id, operation)?.holding(hold))
 }
