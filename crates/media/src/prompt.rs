@@ -81,17 +81,25 @@ impl Prompt {
     /// # Errors
     /// [`WavError`] names what was found instead of playable audio.
     pub fn decode(file: impl Read, accept: Accept) -> Result<Self, WavError> {
-        let mut reader = WavReader::open(file)?;
+        Self::read(&mut WavReader::open(file)?, accept, usize::MAX)
+    }
+
+    /// The same of a file that is open. Stops soon after `limit` samples: a prompt that holds more
+    /// is not whole.
+    ///
+    /// # Errors
+    /// As for [`Prompt::decode`].
+    pub fn read(
+        reader: &mut WavReader<impl Read>,
+        accept: Accept,
+        limit: usize,
+    ) -> Result<Self, WavError> {
         match accept {
             Accept::Any => {}
             Accept::GraphOnly => reader.require_graph_format()?,
         }
         let mut samples = Vec::new();
-        while reader.read(&mut samples)? > 0 {}
-        if reader.missing_bytes() > 0 {
-            let (missing, format) = (reader.missing_bytes(), reader.format());
-            tracing::debug!(missing, %format, "a WAV file ends before its audio should");
-        }
+        while samples.len() <= limit && reader.read(&mut samples)? > 0 {}
         samples.shrink_to_fit();
         let sha256 = Sha256::of(&samples);
         Ok(Self { rate: reader.format().rate, samples, sha256 })

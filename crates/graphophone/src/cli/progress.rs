@@ -24,7 +24,7 @@ impl Progress {
         .unwrap_or_else(|_| ProgressStyle::default_bar());
         let all = MultiProgress::new();
         let bar = |file: &PromptFile| {
-            let bar = all.add(ProgressBar::new(0)).with_style(style.clone());
+            let bar = all.add(ProgressBar::no_length()).with_style(style.clone());
             bar.set_message(file.name.clone());
             bar
         };
@@ -37,7 +37,10 @@ impl Progress {
         for (bar, receipt) in self.bars.iter().zip(receipts.into_iter().flatten()) {
             let sent = receipt["millisecondsSent"].as_u64().unwrap_or(0);
             let whole = receipt["durationMs"].as_u64().unwrap_or(0);
-            bar.set_length(whole.max(sent));
+            // A bar of no length would be drawn full.
+            if whole > 0 {
+                bar.set_length(whole.max(sent));
+            }
             bar.set_position(sent);
             bar.set_prefix(receipt["reason"].as_str().unwrap_or_default().to_owned());
         }

@@ -4,7 +4,7 @@ use std::{fs, io, sync::Arc};
 
 use graphophone_media::{
     codec::Codec,
-    prompt::{Accept, EncodedPrompt, Prompt, Sha256},
+    prompt::{EncodedPrompt, Prompt},
     resample::resample,
     wav::{WavError, WavReader},
 };
@@ -74,28 +74,21 @@ pub(crate) fn decode(body: &Body, uri: &str, settings: &Settings) -> Result<Prom
     };
     let mut reader =
         WavReader::open(fs::File::open(&body.file).map_err(broken)?).map_err(unplayable)?;
-    match settings.accept {
-        Accept::Any => {}
-        Accept::GraphOnly => reader.require_graph_format().map_err(unplayable)?,
-    }
-    let format = reader.format();
     let limit = settings.max_duration;
-    let most = limit.as_nanos().saturating_mul(format.rate.into()) / 1_000_000_000;
-    let mut samples = Vec::new();
-    while reader.read(&mut samples).map_err(unplayable)? > 0 {
-        if samples.len() as u128 > most {
-            return Err(PrepareError::TooLong { uri: uri.to_owned(), limit });
-        }
+    let most = limit.as_nanos().saturating_mul(reader.format().rate.into()) / 1_000_000_000;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let prompt = Prompt::read(&mut reader, settings.accept, most).map_err(unplayable)?;
+    if prompt.samples.len() > most {
+        return Err(PrepareError::TooLong { uri: uri.to_owned(), limit });
     }
     let missing = reader.missing_bytes();
-    let declared = missing.saturating_add((samples.len() * format.frame_bytes()) as u64);
+    let read = prompt.samples.len() * reader.format().frame_bytes();
+    let declared = missing.saturating_add(read as u64);
     // Nothing but the file itself says whether it is whole.
     if missing > 0 && !body.framed && declared < STREAMED_SIZE {
         let expected = Some(body.length.saturating_add(missing));
         let source = FetchError::PeerTruncated { received: body.length, expected };
         return Err(PrepareError::Download { uri: uri.to_owned(), source });
     }
-    samples.shrink_to_fit();
-    let sha256 = Sha256::of(&samples);
-    Ok(Prompt { rate: format.rate, samples, sha256 })
+    Ok(prompt)
 }
