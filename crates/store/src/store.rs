@@ -75,7 +75,8 @@ impl Store {
     /// # Errors
     /// A status that is final and would change, a notification id used before, a fault of the
     /// disk: then nothing of the commit is done.
-    pub async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+    pub async fn commit(&self, commit: impl Into<Arc<Commit>>) -> Result<Committed, StoreError> {
+        let commit = commit.into();
         self.write(move |connection, tally| change::commit(connection, tally, &commit)).await
     }
 

@@ -1,6 +1,6 @@
 //! What a call has done and the store has not taken yet.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use graphophone_call::{Operation, OperationId, Output};
 use graphophone_store::{Commit, StoreError};
@@ -16,7 +16,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// What one or more inputs changed, with everything that waits for it to be durable.
 #[derive(Default)]
 pub(super) struct Change {
-    pub(super) commit: Commit,
+    /// Shared with the store, which may have to be offered it again.
+    pub(super) commit: Arc<Commit>,
     /// To be carried out then.
     pub(super) effects: Vec<Output>,
     /// To be answered then.
@@ -26,14 +27,16 @@ pub(super) struct Change {
 impl Change {
     /// Whether there is nothing to be stored.
     pub(super) fn is_empty(&self) -> bool {
-        let Commit { call, operations, notifications } = &self.commit;
+        let Commit { call, operations, notifications } = &*self.commit;
         call.is_none() && operations.is_empty() && notifications.is_empty()
     }
 
     fn append(&mut self, later: Self) {
-        self.commit.call = later.commit.call.or(self.commit.call.take());
-        self.commit.operations.extend(later.commit.operations);
-        self.commit.notifications.extend(later.commit.notifications);
+        let commit = Arc::make_mut(&mut self.commit);
+        let Commit { call, operations, notifications } = Arc::unwrap_or_clone(later.commit);
+        commit.call = call.or(commit.call.take());
+        commit.operations.extend(operations);
+        commit.notifications.extend(notifications);
         self.effects.extend(later.effects);
         self.replies.extend(later.replies);
     }

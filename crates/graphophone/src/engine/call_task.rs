@@ -342,7 +342,7 @@ impl CallTask {
                 .collect(),
             notifications,
         };
-        let commit = entry.to_commit();
+        let commit = entry.to_commit().into();
         (Change { commit, effects, ..Change::default() }, operations)
     }
 
@@ -384,7 +384,7 @@ impl CallTask {
 
     async fn store(&mut self, change: &Change) -> Result<(), StoreError> {
         let publish = || drop(self.publish.send_replace(self.view.clone()));
-        self.shared.ledger.commit(change.commit.clone(), publish).await
+        self.shared.ledger.commit(Arc::clone(&change.commit), publish).await
     }
 
     /// Answers, and lets leave the process what was to wait for a commit.

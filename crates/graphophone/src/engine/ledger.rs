@@ -61,7 +61,7 @@ impl Ledger {
     /// between the two: what it shows is there before a bot is told.
     pub(super) async fn commit(
         &self,
-        commit: Commit,
+        commit: impl Into<Arc<Commit>>,
         on_durable: impl FnOnce(),
     ) -> Result<(), StoreError> {
         let committed = self.store.commit(commit).await?;
