@@ -136,8 +136,9 @@ impl Playouts {
     pub(super) fn is_sent(&self, id: OperationId) -> bool {
         let playout = self.playouts.iter().find(|playout| playout.operation.id == id);
         playout.is_none_or(|playout| {
-            let all = playout.standings();
-            all.iter().filter(|prompt| prompt.is_handed_over).all(Standing::is_sent)
+            let segments = playout.segments();
+            segments.len() >= playout.handed_over
+                && segments.iter().all(|segment| segment.samples_sent >= segment.samples_planned)
         })
     }
 
@@ -211,22 +212,6 @@ impl Playout {
         }
     }
 
-    fn standings(&self) -> Vec<Standing> {
-        let progress = self.segments();
-        let listed = prompts(&self.operation).iter().zip(&self.audio).enumerate();
-        listed
-            .map(|(index, (prompt, audio))| Standing {
-                is_broken: matches!(audio, Audio::Broken),
-                is_handed_over: index < self.handed_over,
-                sent: progress.get(index).map_or(0, |segment| segment.samples_sent),
-                whole: match audio {
-                    Audio::Ready { samples, .. } => Some(samples * u64::from(prompt.repeat)),
-                    Audio::Awaited | Audio::Broken => None,
-                },
-            })
-            .collect()
-    }
-
     fn segments(&self) -> Vec<SegmentProgress> {
         self.progress.as_ref().map(|progress| progress.segments()).unwrap_or_default()
     }
@@ -238,20 +223,27 @@ impl Playout {
         let prompts = prompts(&self.operation)
             .iter()
             .zip(&self.audio)
-            .zip(self.standings())
             .enumerate()
-            .map(|(index, ((prompt, audio), standing))| {
-                let (sha256, rate) = match audio {
-                    Audio::Ready { sha256, rate, .. } => (Some(sha256.to_string()), *rate),
-                    Audio::Awaited | Audio::Broken => (None, 8_000),
+            .map(|(index, (prompt, audio))| {
+                let (sha256, rate, whole) = match audio {
+                    Audio::Ready { sha256, rate, samples, .. } => {
+                        (Some(sha256.to_string()), *rate, Some(samples * u64::from(prompt.repeat)))
+                    }
+                    Audio::Awaited | Audio::Broken => (None, 8_000, None),
                 };
                 let ms = |samples: u64| samples * 1_000 / u64::from(rate);
                 let sent = progress.get(index);
+                let standing = Standing {
+                    is_broken: matches!(audio, Audio::Broken),
+                    is_handed_over: index < self.handed_over,
+                    sent: sent.map_or(0, |sent| sent.samples_sent),
+                    whole,
+                };
                 PromptReceipt {
                     uri: prompt.uri.clone(),
                     resource_id: prompt.resource_id.clone(),
                     sha256,
-                    duration_ms: standing.whole.map(ms),
+                    duration_ms: whole.map(ms),
                     milliseconds_sent: Some(ms(standing.sent)),
                     milliseconds_acknowledged: sent
                         .and_then(|sent| sent.samples_acknowledged)
