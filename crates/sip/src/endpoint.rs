@@ -281,12 +281,7 @@ impl Endpoint {
     ) -> Result<LegHandle, CallError> {
         let bad_target = || CallError::BotBadTarget(call.target.clone());
         let uri = registrar::callable(&call.target);
-        let (reply, answer) = oneshot::channel();
-        let is_bound = Command::IsBound { target: call.target.clone(), reply };
-        self.commands.send(is_bound).await.map_err(|_| CallError::Stopped)?;
-        let way = if uri.as_ref().is_some_and(is_registered)
-            || answer.await.map_err(|_| CallError::Stopped)?
-        {
+        let way = if uri.as_ref().is_some_and(is_registered) || self.is_bound(&call.target).await? {
             Way::Bound
         } else {
             let uri = uri.ok_or_else(bad_target)?;
@@ -299,6 +294,13 @@ impl Endpoint {
         let call = Box::new(CallRequest { call, way, attachment });
         self.commands.send(Command::Call { call, reply }).await.map_err(|_| CallError::Stopped)?;
         answer.await.map_err(|_| CallError::Stopped)?
+    }
+
+    async fn is_bound(&self, target: &str) -> Result<bool, CallError> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::IsBound { target: target.to_owned(), reply };
+        self.commands.send(command).await.map_err(|_| CallError::Stopped)?;
+        answer.await.map_err(|_| CallError::Stopped)
     }
 
     /// The contact URI of the phone registered for a Graph user id, if there is one. A call to
