@@ -199,7 +199,7 @@ impl Call {
             ) => {
                 let operation = Operation {
                     id: operation,
-                    kind: OperationKind::PlayPrompt { prompts, looping },
+                    kind: OperationKind::PlayPrompt { prompts: prompts.into(), looping },
                     status: OperationStatus::Running,
                     client_context,
                     completion_reason: None,

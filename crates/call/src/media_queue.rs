@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -64,7 +65,8 @@ impl MediaQueue {
         };
         let playback = Playback::new(prompts, *looping);
         cx.outputs.push_back(Output::CommitOperation(operation.clone()));
-        cx.outputs.push_back(Output::Fetch { operation: operation.id, prompts: prompts.clone() });
+        cx.outputs
+            .push_back(Output::Fetch { operation: operation.id, prompts: Arc::clone(prompts) });
         self.items.push_back(Item { operation, playback, stage: Stage::Preparing });
         self.advance(cx);
     }

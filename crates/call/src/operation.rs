@@ -1,5 +1,7 @@
 //! `commsOperation` and what becomes of it.
 
+use std::sync::Arc;
+
 use crate::ids::OperationId;
 
 /// A media operation that a bot asked for and that was accepted.
@@ -24,8 +26,8 @@ pub struct Operation {
 pub enum OperationKind {
     /// `playPromptOperation`.
     PlayPrompt {
-        /// 1 to 20 prompts, played back to back.
-        prompts: Vec<MediaPrompt>,
+        /// 1 to 20 prompts, played back to back; shared, because operations are copied at each step.
+        prompts: Arc<[MediaPrompt]>,
         /// Repeat the whole list until cancelled.
         looping: bool,
     },

@@ -1,5 +1,7 @@
 //! What a call wants done, and what its bot is told.
 
+use std::sync::Arc;
+
 use crate::{
     call::CallState,
     ids::OperationId,
@@ -26,7 +28,7 @@ pub enum Output {
         /// The operation to report.
         operation: OperationId,
         /// The prompts.
-        prompts: Vec<MediaPrompt>,
+        prompts: Arc<[MediaPrompt]>,
     },
     /// Play the first `ready` prompts of an operation, back to back, at once.
     StartPlayout {

@@ -109,7 +109,7 @@ fn a_running_operation_has_its_nulls_and_beta_one_more() {
 fn a_completion_is_notified_as_production_does() {
     let mut operation = completed();
     let OperationKind::PlayPrompt { prompts, .. } = &mut operation.kind else { unreachable!() };
-    prompts.truncate(1);
+    *prompts = prompts[..1].into();
     let posted = posted(&outgoing(), &Notification::OperationEnded(operation), None);
     let below = "calls/2e1a0b00-2db4-4022-9570-243709c565ab/operations/\
                  0fe0623f-d628-42ed-b4bd-8ac290072cc5";
@@ -342,7 +342,8 @@ fn play_prompt(
             prompts: vec![
                 prompt("https://cdn.contoso.com/beep.wav", Some("1D6DE2D4"), 1),
                 prompt("https://cdn.contoso.com/long.wav", None, 3),
-            ],
+            ]
+            .into(),
             looping: false,
         },
         status,

@@ -41,7 +41,7 @@ pub(super) struct Audio {
     codec: Option<Codec>,
     pub(super) playouts: Playouts,
     /// Prompts asked for before the codec is known.
-    waiting: Vec<(OperationId, Vec<MediaPrompt>)>,
+    waiting: Vec<(OperationId, Arc<[MediaPrompt]>)>,
     /// Who waits for prompts, by operation; gone with it.
     fetches: HashMap<OperationId, JoinSet<()>>,
     news: mpsc::Receiver<News>,
@@ -90,13 +90,13 @@ impl Audio {
     }
 
     /// Prepares prompts; what is cached is ready at once, without a task.
-    pub(super) fn fetch(&mut self, operation: OperationId, prompts: Vec<MediaPrompt>) {
+    pub(super) fn fetch(&mut self, operation: OperationId, prompts: Arc<[MediaPrompt]>) {
         let Some(codec) = self.codec else {
             self.waiting.push((operation, prompts));
             return;
         };
         let owner = self.owner;
-        for (index, prompt) in prompts.into_iter().enumerate() {
+        for (index, prompt) in prompts.iter().cloned().enumerate() {
             let cache = self.prompts.clone();
             let mut preparing = Box::pin(async move { cache.prepare(owner, &prompt, codec).await });
             if let Some(outcome) = preparing.as_mut().now_or_never() {

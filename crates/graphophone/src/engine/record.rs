@@ -144,7 +144,8 @@ mod tests {
                     uri: "https://cdn.example/a.wav?x=1".into(),
                     resource_id: Some("r \u{0}/..".into()),
                     repeat: 3,
-                }],
+                }]
+                .into(),
                 looping: true,
             },
             status: OperationStatus::Failed,

@@ -108,7 +108,7 @@ fn playing(number: u128, count: usize) -> Operation {
     let prompt = MediaPrompt { uri: "http://a/b.wav".into(), resource_id: None, repeat: 1 };
     Operation {
         id: OperationId::new(uuid::Uuid::from_u128(number)),
-        kind: OperationKind::PlayPrompt { prompts: vec![prompt; count], looping: false },
+        kind: OperationKind::PlayPrompt { prompts: vec![prompt; count].into(), looping: false },
         status: OperationStatus::Running,
         client_context: None,
         completion_reason: None,
