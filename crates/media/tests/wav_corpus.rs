@@ -158,7 +158,7 @@ fn judge(row: &Row, verdict: &str, outcome: Result<Prompt, WavError>) -> Result<
     };
     heard_as_meant("decoded", row, prompt.rate, &prompt.samples)?;
     for codec in SampleCodec::ALL {
-        let heard = prompt.encode(codec).decode().unwrap();
+        let heard = prompt.encode(codec).decode().ok_or("it is not decoded")?;
         heard_as_meant(codec.name(), row, codec.rate(), &heard)?;
     }
     Ok(())
