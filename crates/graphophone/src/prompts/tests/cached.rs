@@ -272,7 +272,7 @@ async fn nobody_hears_anybody_elses_audio_whatever_happens_at_once() {
         });
         for (prepared, codec, level) in within(join_all(played)).await {
             let prepared = prepared.unwrap();
-            assert_eq!(prepared.encoded.codec, codec);
+            assert_eq!(prepared.encoded.codec(), codec);
             assert_plays(&prepared, level);
         }
     }
