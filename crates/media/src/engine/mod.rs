@@ -20,6 +20,8 @@
 mod clock;
 mod crossing;
 mod deadlines;
+#[doc(hidden)]
+pub mod driven;
 mod incoming;
 mod ledger;
 mod mailbox;
