@@ -11,7 +11,7 @@ use std::{
 };
 
 use graphophone_media::{
-    codec::Codec,
+    codec::SampleCodec,
     engine::{Engine, EngineConfig, PlayoutId, Remote, Segment, StreamConfig},
     prompt::{EncodedPrompt, Sha256},
 };
@@ -37,8 +37,8 @@ fn main() -> std::io::Result<()> {
             rtp: UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?,
             rtcp: None,
             remote,
-            codec: Codec::Pcmu,
-            payload_type: Codec::Pcmu.payload_type(),
+            codec: SampleCodec::Pcmu.codec(),
+            payload_type: SampleCodec::Pcmu.payload_type(),
             telephone_event: None,
             ssrc: 1,
             first_sequence: 1,
@@ -47,13 +47,12 @@ fn main() -> std::io::Result<()> {
             rtcp_interval: Duration::from_secs(1_000),
             events,
             tap: None,
+            srtp: None,
         })
         .map_err(std::io::Error::other)?;
-    let prompt = Arc::new(EncodedPrompt {
-        codec: Codec::Pcmu,
-        sha256: Sha256([0; 32]),
-        bytes: vec![Codec::Pcmu.silence(); 160].into(),
-    });
+    let codec = SampleCodec::Pcmu;
+    let silence = vec![codec.silence(); 160];
+    let prompt = Arc::new(EncodedPrompt::samples(codec, Sha256([0; 32]), silence));
     report("engine play", plays, |number| {
         // Past the end of the packet before, and at no fixed phase to it.
         std::thread::sleep(Duration::from_micros(25_000 + u64::from(number) * 137 % 3_000));

@@ -6,19 +6,16 @@
 use std::{sync::Arc, time::Duration};
 
 use graphophone_media::{
-    codec::Codec,
+    codec::SampleCodec,
     engine::driven::Driven,
     prompt::{EncodedPrompt, Sha256},
 };
 
 fn main() -> std::io::Result<()> {
     let rounds = std::env::args().nth(1).and_then(|rounds| rounds.parse().ok()).unwrap_or(100);
-    let prompt = EncodedPrompt {
-        codec: Codec::Pcmu,
-        sha256: Sha256([0; 32]),
-        // Not a whole number of packets: some are put together of the end and the beginning.
-        bytes: vec![Codec::Pcmu.silence(); 8_100].into(),
-    };
+    // Not a whole number of packets: some are put together of the end and the beginning.
+    let bytes = vec![SampleCodec::Pcmu.silence(); 8_100];
+    let prompt = EncodedPrompt::samples(SampleCodec::Pcmu, Sha256([0; 32]), bytes);
     let mut driven = Driven::new(100, &Arc::new(prompt))?;
     driven.advance(Duration::from_millis(20) * rounds);
     println!("{}", driven.packets_sent());

@@ -11,5 +11,6 @@ pub mod prompt;
 pub mod resample;
 pub mod rtcp;
 pub mod rtp;
+pub mod srtp;
 pub mod wav;
 pub mod waveform;

@@ -1,11 +1,14 @@
 //! A prompt: what a media file says, decoded once, and encoded once per codec.
 
-use std::{fmt, io::Read, sync::Arc, time::Duration};
+mod encoded;
+
+use std::{fmt, io::Read, time::Duration};
 
 use sha2::Digest;
 
+pub use self::encoded::{EncodedAudio, EncodedPrompt, FrameError, FrameTable, MAX_FRAME_LEN};
 use crate::{
-    codec::Codec,
+    codec::SampleCodec,
     resample::resample,
     wav::{WavError, WavReader},
 };
@@ -60,17 +63,6 @@ impl fmt::Debug for Sha256 {
     }
 }
 
-/// A prompt encoded for one codec: immutable, shared by all streams that play it.
-#[derive(Clone)]
-pub struct EncodedPrompt {
-    /// The codec of `bytes`.
-    pub codec: Codec,
-    /// Digest of the decoded audio it was made from.
-    pub sha256: Sha256,
-    /// One byte per sample at the codec's rate.
-    pub bytes: Arc<[u8]>,
-}
-
 impl Prompt {
     /// Reads a WAV file to the end of its audio. A file that ends before its audio should (a cut
     /// download, unless the transfer itself was seen to fail) is what it holds.
@@ -107,30 +99,17 @@ impl Prompt {
 
     /// Resamples to the codec's rate and encodes. Never empty: what rounds to no sample at all
     /// becomes one of silence, so that looping over it takes time.
-    pub fn encode(&self, codec: Codec) -> EncodedPrompt {
+    pub fn encode(&self, codec: SampleCodec) -> EncodedPrompt {
         let mut bytes = codec.encode(&resample(&self.samples, self.rate, codec.rate()));
         if bytes.is_empty() {
             bytes.push(codec.silence());
         }
-        EncodedPrompt { codec, sha256: self.sha256, bytes: bytes.into() }
+        EncodedPrompt::samples(codec, self.sha256, bytes)
     }
 
     /// Length at the file's rate.
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.samples.len() as f64 / f64::from(self.rate))
-    }
-}
-
-impl EncodedPrompt {
-    /// Playing time.
-    pub fn duration(&self) -> Duration {
-        Duration::from_secs_f64(self.bytes.len() as f64 / f64::from(self.codec.rate()))
-    }
-}
-
-impl fmt::Debug for EncodedPrompt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EncodedPrompt({:?}, {:?}, {})", self.codec, self.duration(), self.sha256)
     }
 }
 
@@ -161,10 +140,10 @@ mod tests {
     fn encoding_keeps_the_duration_and_the_digest() {
         let file = wav::to_bytes(16_000, &[1_000; 16_000]);
         let prompt = Prompt::decode(file.as_slice(), Accept::Any).unwrap();
-        for codec in Codec::ALL {
+        for codec in SampleCodec::ALL {
             let encoded = prompt.encode(codec);
             assert_eq!(encoded.duration(), Duration::from_secs(1));
-            assert_eq!((encoded.codec, encoded.sha256), (codec, prompt.sha256));
+            assert_eq!((encoded.codec(), encoded.sha256), (codec.into(), prompt.sha256));
         }
     }
 
@@ -172,7 +151,7 @@ mod tests {
     fn the_shortest_prompt_is_one_sample_and_not_nothing() {
         let file = wav::to_bytes(48_000, &[1_000]);
         let prompt = Prompt::decode(file.as_slice(), Accept::Any).unwrap();
-        assert_eq!(prompt.encode(Codec::Pcma).bytes.len(), 1);
+        assert_eq!(prompt.encode(SampleCodec::Pcma).units(), 1);
     }
 
     #[test]
@@ -188,8 +167,8 @@ mod tests {
             file.extend((wave(7_000.0, n) as f32).to_le_bytes());
         }
         let prompt = Prompt::decode(file.as_slice(), Accept::Any).unwrap();
-        for codec in Codec::ALL {
-            let heard = codec.decode(&prompt.encode(codec).bytes);
+        for codec in SampleCodec::ALL {
+            let heard = prompt.encode(codec).decode().unwrap();
             assert_eq!(heard.len(), 8_000);
             let level = |hz| tone_level_db(&heard, 8_000, hz);
             // (L+R)/2 of 0.8 is 0.4: −7.96 dB.

@@ -9,12 +9,12 @@ use std::{
 };
 
 use graphophone_media::{
-    codec::Codec,
+    codec::{Codec, SampleCodec},
     engine::{
-        DatagramIo, Engine, EngineConfig, PlayoutId, Remote, Segment, StreamConfig, StreamEvent,
-        StreamHandle, TappedPacket,
+        DatagramIo, Engine, EngineConfig, PlayError, PlayoutId, Remote, Segment, StreamConfig,
+        StreamEvent, StreamHandle, TappedPacket,
     },
-    prompt::{EncodedPrompt, Sha256},
+    prompt::{EncodedPrompt, FrameTable, Sha256},
     rtcp, rtp,
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -46,8 +46,8 @@ fn samples(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at * 7 + at / 251) as u8).collect()
 }
 
-fn segment(codec: Codec, bytes: &[u8]) -> Segment {
-    let prompt = EncodedPrompt { codec, sha256: Sha256([0; 32]), bytes: bytes.into() };
+fn segment(codec: SampleCodec, bytes: &[u8]) -> Segment {
+    let prompt = EncodedPrompt::samples(codec, Sha256([0; 32]), bytes);
     Segment { prompt: Arc::new(prompt), repeat: 1 }
 }
 
@@ -81,13 +81,14 @@ impl Stream {
                 rtcp_interval: ms(100),
                 events: events_in,
                 tap: Some(tap_in),
+                srtp: None,
             })
             .unwrap();
         Self { handle, events, tap, rtp: rtp_address, rtcp: rtcp_address }
     }
 
     fn play(&self, bytes: &[u8], looping: bool) {
-        self.handle.play(ONE, vec![segment(Codec::Pcma, bytes)], true, looping).unwrap();
+        self.handle.play(ONE, vec![segment(SampleCodec::Pcma, bytes)], true, looping).unwrap();
     }
 
     async fn event(&mut self) -> Option<StreamEvent> {
@@ -133,7 +134,7 @@ async fn a_prompt_arrives_whole_and_in_real_time() {
     let packets: Vec<_> = (0..16).map(|_| ear.hear()).collect();
     let heard: Vec<u8> = packets.iter().flat_map(|(_, payload)| payload.clone()).collect();
     assert_eq!(heard[..prompt.len()], prompt);
-    assert_eq!(heard[prompt.len()..], [Codec::Pcma.silence(); 120]);
+    assert_eq!(heard[prompt.len()..], [SampleCodec::Pcma.silence(); 120]);
     assert!(packets[0].0 - started < ms(2_000), "the first packet leaves at once");
     let took = packets[15].0 - packets[0].0;
     assert!((ms(250)..ms(2_000)).contains(&took), "15 times 20 ms: {took:?}");
@@ -164,9 +165,27 @@ async fn a_prompt_in_another_codec_is_converted() {
     let (engine, ear) = (engine(), Ear::new());
     let stream = Stream::open(&engine, ear.remote());
     // Silence of PCMU becomes silence of PCMA.
-    let silence = segment(Codec::Pcmu, &[Codec::Pcmu.silence(); 160]);
+    let silence = segment(SampleCodec::Pcmu, &[SampleCodec::Pcmu.silence(); 160]);
     stream.handle.play(ONE, vec![silence], true, false).unwrap();
-    assert_eq!(ear.hear().1, [Codec::Pcma.silence(); 160]);
+    assert_eq!(ear.hear().1, [SampleCodec::Pcma.silence(); 160]);
+}
+
+#[tokio::test]
+async fn a_prompt_that_cannot_be_converted_is_refused_and_disturbs_nothing() {
+    let (engine, ear) = (engine(), Ear::new());
+    let mut stream = Stream::open(&engine, ear.remote());
+    stream.play(&samples(320), false);
+    let frames = FrameTable::opus([[19 << 3, 7]]).unwrap();
+    let prompt = Arc::new(EncodedPrompt::opus(Sha256([0; 32]), frames));
+    let refused =
+        stream.handle.play(PlayoutId(2), vec![Segment { prompt, repeat: 1 }], true, false);
+    let (prompt, stream_codec) = (Codec::Opus, Codec::Pcma);
+    let is_expected = matches!(
+        refused,
+        Err(PlayError::Codec { prompt: it, stream }) if (it, stream) == (prompt, stream_codec)
+    );
+    assert!(is_expected, "{refused:?}");
+    assert_eq!(stream.event().await, Some(StreamEvent::Finished(ONE)));
 }
 
 #[tokio::test]
@@ -188,7 +207,8 @@ async fn hear_each_other(engine: &Engine) {
     b.handle.set_remote(Remote { rtp: a.rtp, rtcp: Some(a.rtcp) }, true).unwrap();
 
     let prompt = samples(160 * 20);
-    let progress = a.handle.play(ONE, vec![segment(Codec::Pcma, &prompt)], true, false).unwrap();
+    let progress =
+        a.handle.play(ONE, vec![segment(SampleCodec::Pcma, &prompt)], true, false).unwrap();
     b.handle.send_tones(vec![5, 11], ms(60), ms(40)).unwrap();
     assert_eq!(a.event().await, Some(StreamEvent::Receiving));
     assert_eq!(a.event().await, Some(StreamEvent::Tone(5)));

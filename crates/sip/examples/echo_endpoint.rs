@@ -15,6 +15,7 @@ use std::{
 
 use graphophone_call::{LegCommand, LegEvent};
 use graphophone_media::{
+    codec::SampleCodec,
     engine::{Engine, EngineConfig, PlayoutId, Segment},
     prompt::{Prompt, Sha256},
 };
@@ -125,7 +126,8 @@ async fn serve(
     while let Some(signal) = signals.recv().await {
         match signal {
             LegSignal::Stream(handle) => {
-                let prompt = Arc::new(tone().encode(handle.codec()));
+                let codec = handle.codec().sample().unwrap_or(SampleCodec::Pcmu);
+                let prompt = Arc::new(tone().encode(codec));
                 let segments = vec![Segment { prompt, repeat: 1 }];
                 if handle.play(PlayoutId(1), segments, true, true).is_err() {
                     return false;

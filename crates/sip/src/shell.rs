@@ -392,6 +392,7 @@ impl Shell {
             rtcp_interval: self.media.rtcp_interval,
             events: attachment.sinks.stream.clone(),
             tap: attachment.tap.clone(),
+            srtp: None,
         };
         let started = self.media.engine.add_stream(config).and_then(|stream| {
             if !agreed.sending {

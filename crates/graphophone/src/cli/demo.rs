@@ -8,7 +8,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, ensure};
 use clap::Args;
 use graphophone_media::{
-    codec::Codec,
+    codec::SampleCodec,
     prompt::{Accept, Prompt},
 };
 use serde_json::json;
@@ -163,5 +163,5 @@ async fn play(
 fn as_heard(file: &PromptFile) -> anyhow::Result<Vec<i16>> {
     let prompt = Prompt::decode(&file.bytes[..], Accept::Any)
         .with_context(|| format!("{} cannot be played", file.name))?;
-    Ok(Codec::Pcmu.decode(&prompt.encode(Codec::Pcmu).bytes))
+    prompt.encode(SampleCodec::Pcmu).decode().context("PCMU has one byte per sample")
 }

@@ -14,7 +14,7 @@ use graphophone_call::{
 use graphophone_graph::resource::receipt::Receipt;
 use graphophone_media::{
     codec::Codec,
-    engine::{EngineFull, PlayoutId, StreamHandle},
+    engine::{EngineFull, PlayError, PlayoutId, StreamHandle},
 };
 use tokio::{
     sync::mpsc,
@@ -201,8 +201,8 @@ impl Audio {
         self.fetches.clear();
     }
 
-    /// The engine is overloaded or gone: the bot must hear of it, or it waits for ever.
-    fn break_off(&mut self, operation: OperationId, error: Option<EngineFull>) {
+    /// The engine is overloaded or gone, or the prompts are none for it: the bot must hear of it, or it waits for ever.
+    fn break_off(&mut self, operation: OperationId, error: Option<PlayError>) {
         let cause = error.map_or("there is no stream".to_owned(), |error| error.to_string());
         warn!(%operation, cause, "prompts cannot be played");
         self.heard.push_back(Input::Playout(PlayoutEvent::Failed(operation)));

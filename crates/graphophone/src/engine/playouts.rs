@@ -95,7 +95,7 @@ impl Playouts {
     /// A prompt has been prepared.
     pub(super) fn set_prepared(&mut self, id: OperationId, index: usize, prepared: Prepared) {
         let Prepared { encoded, sha256, .. } = prepared;
-        let (rate, samples) = (encoded.codec.rate(), encoded.bytes.len() as u64);
+        let (rate, samples) = (encoded.codec().rate(), encoded.units());
         let audio = Audio::Ready { sha256, rate, samples, encoded: Some(encoded) };
         self.set_audio(id, index, audio);
     }

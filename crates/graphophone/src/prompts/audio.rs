@@ -3,7 +3,7 @@
 use std::{fs, io, sync::Arc};
 
 use graphophone_media::{
-    codec::Codec,
+    codec::{Codec, SampleCodec},
     prompt::{EncodedPrompt, Prompt},
     resample::resample,
     wav::{WavError, WavReader},
@@ -25,32 +25,32 @@ pub(crate) struct Audio {
 impl Audio {
     /// Resamples and encodes; for a blocking thread.
     pub(crate) fn of(prompt: Prompt) -> Self {
-        // All codecs have the same rate.
-        let rate = Codec::Pcmu.rate();
+        // Both codecs have the same rate.
+        let rate = SampleCodec::Pcmu.rate();
         let samples = resample(&prompt.samples, prompt.rate, rate);
         let resampled = Prompt { rate, samples, sha256: prompt.sha256 };
         let encoded = |codec| Arc::new(resampled.encode(codec));
-        Self { pcmu: encoded(Codec::Pcmu), pcma: encoded(Codec::Pcma) }
+        Self { pcmu: encoded(SampleCodec::Pcmu), pcma: encoded(SampleCodec::Pcma) }
     }
 
     pub(crate) fn encoded(&self, codec: Codec) -> &Arc<EncodedPrompt> {
         match codec {
-            Codec::Pcmu => &self.pcmu,
+            // No SDP of ours agrees on Opus; such a stream would refuse the prompt.
+            Codec::Pcmu | Codec::Opus => &self.pcmu,
             Codec::Pcma => &self.pcma,
         }
     }
 
     /// Bytes in memory.
     pub(crate) fn weight(&self) -> u64 {
-        Codec::ALL.iter().map(|codec| self.encoded(*codec).bytes.len() as u64).sum()
+        self.pcmu.weight() + self.pcma.weight()
     }
 
     /// Whether somebody plays it.
     pub(crate) fn in_use(&self) -> bool {
-        let is_shared = |encoded: &Arc<EncodedPrompt>| {
-            Arc::strong_count(encoded) > 1 || Arc::strong_count(&encoded.bytes) > 1
-        };
-        Codec::ALL.iter().any(|codec| is_shared(self.encoded(*codec)))
+        [&self.pcmu, &self.pcma]
+            .into_iter()
+            .any(|encoded| Arc::strong_count(encoded) > 1 || encoded.is_shared())
     }
 }
 

@@ -1,6 +1,9 @@
 //! What a caller hears of prompts: everything, once, in order, at the right pitch.
 
-use graphophone_media::{analysis, codec::Codec};
+use graphophone_media::{
+    analysis,
+    codec::{Codec, SampleCodec},
+};
 use graphophone_testkit::{
     TestCall, TestServer, WirePhone,
     audio::{
@@ -77,7 +80,7 @@ async fn a_phone_of_another_make_that_speaks_a_law_only_hears_the_same() {
         Some(phone.heard()).filter(|heard| heard.packets.len() >= 32)
     })
     .await;
-    let samples = Codec::Pcma.decode(&heard.alaw);
+    let samples = SampleCodec::Pcma.decode(&heard.alaw);
     assert_heard(&samples, &as_heard(&[&files[0], &files[1]], Codec::Pcma));
     assert_tones(&samples, &[(440.0, 333), (1_000.0, 300)]);
     let (first, start) = heard.packets[0];

@@ -1,31 +1,41 @@
-//! Codecs of RTP audio. All of them are sample codecs so far: one byte per sample.
+//! Codecs of RTP audio: sample codecs, which can be cut anywhere, and frame codecs, which cannot.
 
 pub mod g711;
+pub mod opus;
 
-/// An audio codec that can be negotiated (RFC 3551 §4.5).
+/// An audio codec that a stream can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// G.711 µ-law.
+    /// G.711 µ-law (RFC 3551 §4.5.14).
     Pcmu,
-    /// G.711 A-law.
+    /// G.711 A-law (RFC 3551 §4.5.14).
+    Pcma,
+    /// Opus (RFC 7587), in packets of 20 ms. We have no encoder and no decoder: such streams play
+    /// [`FrameTable`](crate::prompt::FrameTable)s that were made elsewhere.
+    Opus,
+}
+
+/// A codec with one byte per sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SampleCodec {
+    /// [`Codec::Pcmu`].
+    Pcmu,
+    /// [`Codec::Pcma`].
     Pcma,
 }
 
 impl Codec {
-    /// Every codec, in the order in which we offer them.
-    pub const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
-
-    /// Samples per second, which is also the RTP clock rate.
+    /// RTP clock rate in hertz. For Opus it is 48 kHz, whatever the audio was (RFC 7587 §4.1).
     pub const fn rate(self) -> u32 {
-        8_000
+        match self {
+            Self::Pcmu | Self::Pcma => 8_000,
+            Self::Opus => 48_000,
+        }
     }
 
-    /// Static RTP payload type (RFC 3551 table 4).
-    pub const fn payload_type(self) -> u8 {
-        match self {
-            Self::Pcmu => 0,
-            Self::Pcma => 8,
-        }
+    /// RTP clock units in a packet of 20 ms.
+    pub const fn packet_units(self) -> u32 {
+        self.rate() / 50
     }
 
     /// Encoding name in SDP `a=rtpmap`.
@@ -33,6 +43,47 @@ impl Codec {
         match self {
             Self::Pcmu => "PCMU",
             Self::Pcma => "PCMA",
+            Self::Opus => "opus",
+        }
+    }
+
+    /// The sample codec that it is, if it is one.
+    pub const fn sample(self) -> Option<SampleCodec> {
+        match self {
+            Self::Pcmu => Some(SampleCodec::Pcmu),
+            Self::Pcma => Some(SampleCodec::Pcma),
+            Self::Opus => None,
+        }
+    }
+}
+
+impl SampleCodec {
+    /// Every sample codec, in the order in which we offer them.
+    pub const ALL: [Self; 2] = [Self::Pcmu, Self::Pcma];
+
+    /// The same among all codecs.
+    pub const fn codec(self) -> Codec {
+        match self {
+            Self::Pcmu => Codec::Pcmu,
+            Self::Pcma => Codec::Pcma,
+        }
+    }
+
+    /// Samples per second, which is also the RTP clock rate.
+    pub const fn rate(self) -> u32 {
+        self.codec().rate()
+    }
+
+    /// Encoding name in SDP `a=rtpmap`.
+    pub const fn name(self) -> &'static str {
+        self.codec().name()
+    }
+
+    /// Static RTP payload type (RFC 3551 table 4).
+    pub const fn payload_type(self) -> u8 {
+        match self {
+            Self::Pcmu => 0,
+            Self::Pcma => 8,
         }
     }
 
@@ -58,5 +109,11 @@ impl Codec {
             Self::Pcmu => g711::decode_ulaw(payload),
             Self::Pcma => g711::decode_alaw(payload),
         }
+    }
+}
+
+impl From<SampleCodec> for Codec {
+    fn from(codec: SampleCodec) -> Self {
+        codec.codec()
     }
 }

@@ -3,15 +3,17 @@
 use super::{EVENT_LEN, Event, HIGHEST_KEY};
 
 /// Timestamps that step back by less are late packets of an old event; by more, the sender has
-/// started over. 10 s at 8 kHz.
-const LATE: u32 = 80_000;
+/// started over.
+const LATE_SECONDS: u32 = 10;
 
 /// Duration at which a long press continues in a new event (RFC 4733 §2.5.1.3).
 const SEGMENT: u32 = 0xFFFF;
 
 /// The state of one source's telephone-events.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct KeyPresses {
+    /// Timestamp units in [`LATE_SECONDS`].
+    late: u32,
     last: Option<Press>,
 }
 
@@ -22,7 +24,19 @@ struct Press {
     ended: bool,
 }
 
+impl Default for KeyPresses {
+    /// For an RTP clock of 8 kHz.
+    fn default() -> Self {
+        Self::new(8_000)
+    }
+}
+
 impl KeyPresses {
+    /// For an RTP clock of `rate` hertz.
+    pub fn new(rate: u32) -> Self {
+        Self { late: rate.saturating_mul(LATE_SECONDS), last: None }
+    }
+
     /// Takes the payload of a packet and calls `pressed` for each new key press, 0–16.
     ///
     /// A press is known by its timestamp: the first packet of it that arrives counts, whichever
@@ -53,7 +67,7 @@ impl KeyPresses {
                 last.ended |= event.end;
                 return false;
             }
-            if ahead >= u32::MAX - LATE {
+            if ahead >= u32::MAX - self.late {
                 return false;
             }
             continues = !marker && !last.ended && ahead == SEGMENT && last.code == event.code;

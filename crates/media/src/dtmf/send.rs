@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 
 use super::{EVENT_LEN, Event, HIGHEST_KEY};
 
-/// Timestamp units between the packets of an event: 20 ms at 8 kHz, like our audio.
-const STEP: u32 = 160;
 /// The last packet of an event is sent three times (RFC 4733 §2.5.1.4).
 const END_PACKETS: u32 = 3;
 /// Power we claim, in −dBm0.
@@ -14,8 +12,10 @@ const VOLUME: u8 = 10;
 const CAPACITY: usize = 256;
 
 /// Tones that wait to be sent, at most 256, and the one that is being sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ToneQueue {
+    /// Timestamp units between the packets of an event: 20 ms, like our audio.
+    step: u16,
     waiting: VecDeque<Tone>,
     current: Option<(Tone, u32)>,
 }
@@ -38,7 +38,19 @@ pub struct EventPacket {
     pub wait: u32,
 }
 
+impl Default for ToneQueue {
+    /// For an RTP clock of 8 kHz.
+    fn default() -> Self {
+        Self::new(160)
+    }
+}
+
 impl ToneQueue {
+    /// For an RTP clock of which 20 ms are `step` units (RFC 4733 §2.1: that of the audio).
+    pub fn new(step: u16) -> Self {
+        Self { step: step.max(1), waiting: VecDeque::new(), current: None }
+    }
+
     /// Appends a tone; `duration` and `gap` to the next tone are in timestamp units. Tones are at
     /// least 40 ms long, the shortest that receivers must recognise. False if the queue is full or
     /// the code is not a key's.
@@ -46,7 +58,11 @@ impl ToneQueue {
         if code > HIGHEST_KEY || self.waiting.len() >= CAPACITY {
             return false;
         }
-        self.waiting.push_back(Tone { code, duration: duration.max(2 * STEP as u16), gap });
+        self.waiting.push_back(Tone {
+            code,
+            duration: duration.max(self.step.saturating_mul(2)),
+            gap,
+        });
         true
     }
 
@@ -65,20 +81,21 @@ impl ToneQueue {
             Some(current) => current,
             None => (self.waiting.pop_front()?, 0),
         };
-        let growing = u32::from(tone.duration).div_ceil(STEP) - 1;
+        let step = u32::from(self.step);
+        let growing = u32::from(tone.duration).div_ceil(step) - 1;
         let end = sent >= growing;
-        let duration = if end { tone.duration } else { ((sent + 1) * STEP) as u16 };
+        let duration = if end { tone.duration } else { ((sent + 1) * step) as u16 };
         let last = sent + 1 == growing + END_PACKETS;
         self.current = (!last).then_some((tone, sent + 1));
         let gap_left = if last && !self.waiting.is_empty() {
-            (u32::from(tone.duration).saturating_add(tone.gap)).saturating_sub(sent * STEP)
+            (u32::from(tone.duration).saturating_add(tone.gap)).saturating_sub(sent * step)
         } else {
             0
         };
         Some(EventPacket {
             payload: Event { code: tone.code, end, volume: VOLUME, duration }.write(),
             first: sent == 0,
-            wait: gap_left.max(STEP),
+            wait: gap_left.max(step),
         })
     }
 }

@@ -18,7 +18,7 @@ use super::{
     stats::{ShardCounters, StreamCounters},
     stream::{NewPlayout, StreamCommand, StreamSetup},
 };
-use crate::{codec::Codec, prompt::EncodedPrompt};
+use crate::{codec::SampleCodec, prompt::EncodedPrompt};
 
 /// Looping streams whose clock stands still between calls of [`Driven::advance`].
 pub struct Driven {
@@ -86,8 +86,8 @@ fn setup(number: u32, to: SocketAddr) -> StreamSetup {
     let (events, _) = tokio::sync::mpsc::channel(1);
     StreamSetup {
         remote: Remote { rtp: to, rtcp: None },
-        codec: Codec::Pcmu,
-        payload_type: Codec::Pcmu.payload_type(),
+        codec: SampleCodec::Pcmu.codec(),
+        payload_type: SampleCodec::Pcmu.payload_type(),
         telephone_event: None,
         ssrc: number,
         first_sequence: 0,
@@ -96,6 +96,7 @@ fn setup(number: u32, to: SocketAddr) -> StreamSetup {
         rtcp_interval: Duration::from_secs(5),
         events,
         tap: None,
+        srtp: None,
         counters: Arc::new(StreamCounters::default()),
         abandoned: Arc::new(AtomicBool::new(false)),
     }

@@ -17,11 +17,15 @@ use super::{
     stats::{ShardCounters, StreamCounters},
 };
 use crate::{
-    codec::Codec,
+    codec::{Codec, SampleCodec},
     dtmf::KeyPresses,
     rtcp::{self, ntp, ntp_middle},
     rtp::{Packet, Reception},
+    srtp::Unprotect,
 };
+
+/// Protected datagrams that are longer are refused; nothing crosses an Ethernet that is.
+const MAX_PROTECTED: usize = 1_500;
 
 /// What a stream knows of its far end.
 pub(super) struct Incoming {
@@ -35,6 +39,8 @@ pub(super) struct Incoming {
     presses: KeyPresses,
     receiving: bool,
     tap: Option<SyncSender<TappedPacket>>,
+    /// With SRTP, nothing is heard that does not pass it.
+    unprotect: Option<Box<Unprotect>>,
     /// The far end's last sender report: its middle NTP bits, and when it came.
     last_sender_report: Option<(u32, Now)>,
     counters: Arc<StreamCounters>,
@@ -47,6 +53,7 @@ impl Incoming {
         telephone_event: Option<u8>,
         remote: Remote,
         tap: Option<SyncSender<TappedPacket>>,
+        unprotect: Option<Box<Unprotect>>,
         counters: Arc<StreamCounters>,
     ) -> Self {
         Self {
@@ -56,9 +63,10 @@ impl Incoming {
             rtp: Path::new(remote.rtp),
             rtcp: remote.rtcp.map(Path::new),
             reception: None,
-            presses: KeyPresses::default(),
+            presses: KeyPresses::new(codec.rate()),
             receiving: false,
             tap,
+            unprotect,
             last_sender_report: None,
             counters,
         }
@@ -106,10 +114,28 @@ impl Incoming {
         mailbox: &mut Mailbox,
         shard: &ShardCounters,
     ) {
-        let counters = &self.counters.counts;
         if !self.rtp.accepts(from) {
-            return counters.foreign_packets.add(1);
+            return self.counters.counts.foreign_packets.add(1);
         }
+        let Some(unprotect) = &mut self.unprotect else {
+            return self.clear_rtp(now, from, datagram, mailbox, shard);
+        };
+        let mut clear = [0; MAX_PROTECTED];
+        match unprotect.rtp(datagram, &mut clear) {
+            Ok(packet) => self.clear_rtp(now, from, packet, mailbox, shard),
+            Err(_) => self.counters.counts.unauthentic_packets.add(1),
+        }
+    }
+
+    fn clear_rtp(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        datagram: &[u8],
+        mailbox: &mut Mailbox,
+        shard: &ShardCounters,
+    ) {
+        let counters = &self.counters.counts;
         let Ok(packet) = Packet::parse(datagram) else { return counters.malformed_packets.add(1) };
         let header = packet.header;
         let is_event = self.telephone_event == Some(header.payload_type);
@@ -148,8 +174,13 @@ impl Incoming {
         if payload_type == self.payload_type {
             return Some(self.codec);
         }
-        // The far end may send any codec of the answer, and static numbers are unmistakable.
-        Codec::ALL.into_iter().find(|codec| codec.payload_type() == payload_type)
+        // The far end may send any codec of the answer, and static numbers are unmistakable. With
+        // another clock rate no answer of ours has had one.
+        SampleCodec::ALL
+            .into_iter()
+            .find(|codec| codec.payload_type() == payload_type)
+            .map(SampleCodec::codec)
+            .filter(|codec| codec.rate() == self.codec.rate())
     }
 
     fn count(&mut self, packet: Packet<'_>, is_event: bool, now: Now) {
@@ -159,7 +190,7 @@ impl Incoming {
             Some(reception) if reception.ssrc() == header.ssrc => reception,
             // Another source, as after a transfer at the far end.
             other => {
-                self.presses = KeyPresses::default();
+                self.presses = KeyPresses::new(rate);
                 self.last_sender_report = None;
                 other.insert(Reception::new(header.ssrc, rate, header.sequence, now.at))
             }
@@ -194,19 +225,41 @@ impl Incoming {
         channel: Channel,
         datagram: &[u8],
         our_ssrc: u32,
+        acknowledge: impl FnMut(u32, i32),
+    ) {
+        if !self.rtcp_path(channel).accepts(from) {
+            return self.counters.counts.foreign_packets.add(1);
+        }
+        let Some(unprotect) = &mut self.unprotect else {
+            return self.clear_rtcp(now, from, channel, datagram, our_ssrc, acknowledge);
+        };
+        let mut clear = [0; MAX_PROTECTED];
+        match unprotect.rtcp(datagram, &mut clear) {
+            Ok(compound) => self.clear_rtcp(now, from, channel, compound, our_ssrc, acknowledge),
+            Err(_) => self.counters.counts.unauthentic_packets.add(1),
+        }
+    }
+
+    /// The path that RTCP of a socket comes by.
+    fn rtcp_path(&self, channel: Channel) -> &Path {
+        match (channel, &self.rtcp) {
+            (Channel::Rtcp, Some(path)) => path,
+            (Channel::Rtcp, None) | (Channel::Rtp, _) => &self.rtp,
+        }
+    }
+
+    fn clear_rtcp(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        channel: Channel,
+        datagram: &[u8],
+        our_ssrc: u32,
         mut acknowledge: impl FnMut(u32, i32),
     ) {
         let counters = &self.counters.counts;
-        let own_path = match channel {
-            Channel::Rtcp => self.rtcp.as_mut(),
-            Channel::Rtp => None,
-        };
-        let accepted = own_path.as_ref().map_or(&self.rtp, |path| path).accepts(from);
-        if !accepted {
-            return counters.foreign_packets.add(1);
-        }
         let Ok(items) = rtcp::parse(datagram) else { return counters.malformed_packets.add(1) };
-        if let Some(path) = own_path {
+        if let (Channel::Rtcp, Some(path)) = (channel, &mut self.rtcp) {
             path.confirm(from);
         }
         counters.reports_received.add(1);

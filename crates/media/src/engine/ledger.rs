@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{PlayoutProgress, playout::PACKET_SAMPLES};
+use super::PlayoutProgress;
 
 /// Runs that are remembered. Reports come every few seconds and cover everything before them, so
 /// only a far end that stays silent for many playouts makes the oldest be forgotten.
@@ -15,6 +15,8 @@ const MAX_MISORDER: u32 = 100;
 
 /// Audio packets that are not yet acknowledged, as runs of consecutive sequence numbers.
 pub(super) struct Ledger {
+    /// Samples of a packet.
+    packet_samples: u64,
     runs: VecDeque<Run>,
     far: Option<FarCount>,
     /// The first index that no report has covered.
@@ -44,8 +46,14 @@ struct Run {
 }
 
 impl Ledger {
-    pub(super) fn new() -> Self {
-        Self { runs: VecDeque::with_capacity(CAPACITY), far: None, uncovered: 0 }
+    /// Of a stream whose packets have `packet_samples` samples each, at the RTP clock rate.
+    pub(super) fn new(packet_samples: u32) -> Self {
+        Self {
+            packet_samples: packet_samples.into(),
+            runs: VecDeque::with_capacity(CAPACITY),
+            far: None,
+            uncovered: 0,
+        }
     }
 
     /// Notes a packet: `index` is its sequence number with wraps counted, `position` the samples
@@ -91,14 +99,14 @@ impl Ledger {
             let before = self.far.as_ref().filter(|far| far.offset == offset);
             let more = lost.saturating_sub(before.map_or(0, |far| far.lost));
             // Fewer than before: some came late or doubled. Nothing is taken back for that.
-            lost_samples = u64::try_from(more).unwrap_or(0) * PACKET_SAMPLES as u64;
+            lost_samples = u64::try_from(more).unwrap_or(0).saturating_mul(self.packet_samples);
             self.far = Some(FarCount { offset, highest, lost });
             self.uncovered = to;
         }
         // Runs that the report does not reach are told as well: not heard yet is 0, not unknown.
         for run in &self.runs {
-            run.progress
-                .acknowledge(run.samples_before(from)..run.samples_before(to), lost_samples);
+            let before = |index| run.samples_before(index, self.packet_samples);
+            run.progress.acknowledge(before(from)..before(to), lost_samples);
         }
         while self.runs.front().is_some_and(|run| run.first + run.packets <= to) {
             self.runs.pop_front();
@@ -128,9 +136,9 @@ impl Ledger {
 
 impl Run {
     /// Samples of the playout before packet `index`, or the end of the run that is nearer.
-    fn samples_before(&self, index: u64) -> u64 {
+    fn samples_before(&self, index: u64, packet_samples: u64) -> u64 {
         let packets = index.saturating_sub(self.first).min(self.packets);
-        self.position + (packets * PACKET_SAMPLES as u64).min(self.samples)
+        self.position + (packets * packet_samples).min(self.samples)
     }
 }
 
@@ -138,17 +146,14 @@ impl Run {
 mod tests {
     use super::{super::progress::Block, *};
     use crate::{
-        codec::Codec,
+        codec::SampleCodec,
         engine::Segment,
         prompt::{EncodedPrompt, Sha256},
     };
 
     fn playout(samples: usize) -> Arc<PlayoutProgress> {
-        let prompt = Arc::new(EncodedPrompt {
-            codec: Codec::Pcmu,
-            sha256: Sha256([0; 32]),
-            bytes: vec![0; samples].into(),
-        });
+        let bytes = vec![0; samples];
+        let prompt = Arc::new(EncodedPrompt::samples(SampleCodec::Pcmu, Sha256([0; 32]), bytes));
         let block = Block::new(&[Segment { prompt, repeat: 1 }]);
         // As if everything had been sent: this is about what the ledger adds.
         block.segments[0].sent(samples as u64, 1);
@@ -167,7 +172,7 @@ mod tests {
 
     #[test]
     fn reports_acknowledge_up_to_their_highest_sequence_number_across_wraps() {
-        let (mut ledger, progress) = (Ledger::new(), playout(200_000 * 160));
+        let (mut ledger, progress) = (Ledger::new(160), playout(200_000 * 160));
         let first = 0xFFF0;
         send(&mut ledger, &progress, first, 200_000);
         let last = first + 199_999;
@@ -184,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_far_end_that_hears_nothing_any_more_acknowledges_nothing_more() {
-        let (mut ledger, progress) = (Ledger::new(), playout(100_000 * 160));
+        let (mut ledger, progress) = (Ledger::new(160), playout(100_000 * 160));
         send(&mut ledger, &progress, 5, 100);
         ledger.acknowledge(54, 0, 104);
         assert_eq!(acknowledged(&progress), Some(50 * 160));
@@ -197,7 +202,7 @@ mod tests {
 
     #[test]
     fn numbers_from_the_future_acknowledge_nothing() {
-        let (mut ledger, progress) = (Ledger::new(), playout(160_000));
+        let (mut ledger, progress) = (Ledger::new(160), playout(160_000));
         send(&mut ledger, &progress, 10, 10);
         ledger.acknowledge(20, 0, 19);
         assert_eq!(acknowledged(&progress), None);
@@ -207,7 +212,7 @@ mod tests {
 
     #[test]
     fn what_the_far_end_lost_is_not_acknowledged() {
-        let (mut ledger, progress) = (Ledger::new(), playout(1_000 * 160));
+        let (mut ledger, progress) = (Ledger::new(160), playout(1_000 * 160));
         send(&mut ledger, &progress, 5, 1_000);
         let mut report = |packets: u32, lost| {
             ledger.acknowledge(4 + packets, lost, 1_004);
@@ -225,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_taken_off_every_playout_it_may_have_hit() {
-        let (mut ledger, first, second) = (Ledger::new(), playout(1_600), playout(1_600));
+        let (mut ledger, first, second) = (Ledger::new(160), playout(1_600), playout(1_600));
         send(&mut ledger, &first, 1, 10);
         send(&mut ledger, &second, 11, 10);
         ledger.acknowledge(15, 2, 20);
@@ -236,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_far_end_that_counts_anew_after_a_wrap_is_followed() {
-        let (mut ledger, progress) = (Ledger::new(), playout(100_000 * 160));
+        let (mut ledger, progress) = (Ledger::new(160), playout(100_000 * 160));
         send(&mut ledger, &progress, 0, 100_000);
         ledger.acknowledge(80_000, 10, 90_000);
         assert_eq!(acknowledged(&progress), Some(79_991 * 160));
@@ -249,7 +254,7 @@ mod tests {
 
     #[test]
     fn an_old_report_does_not_count_its_losses_again() {
-        let (mut ledger, progress) = (Ledger::new(), playout(100_000 * 160));
+        let (mut ledger, progress) = (Ledger::new(160), playout(100_000 * 160));
         send(&mut ledger, &progress, 0, 100_000);
         ledger.acknowledge(80_000, 10, 80_000);
         ledger.acknowledge(79_500, 9, 80_000);
@@ -259,7 +264,7 @@ mod tests {
 
     #[test]
     fn padding_is_not_acknowledged_and_later_playouts_start_at_zero() {
-        let (mut ledger, first, second) = (Ledger::new(), playout(200), playout(1_600));
+        let (mut ledger, first, second) = (Ledger::new(160), playout(200), playout(1_600));
         ledger.record(&first, 7, 0, 160);
         ledger.record(&first, 8, 160, 40);
         // Index 9 was a telephone-event.
@@ -274,7 +279,7 @@ mod tests {
 
     #[test]
     fn it_stays_bounded_if_no_report_comes() {
-        let mut ledger = Ledger::new();
+        let mut ledger = Ledger::new(160);
         let playouts: Vec<_> = (0..1_000).map(|_| playout(160)).collect();
         for (index, playout) in playouts.iter().enumerate() {
             ledger.record(playout, index as u64 * 2, 0, 160);

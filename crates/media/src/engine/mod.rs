@@ -4,11 +4,13 @@
 //! the fewest) and is driven by their deadlines: a stream's first packet leaves as soon as there is
 //! something to play, and each following one 20 ms after the one before, so that streams are spread
 //! over the 20 ms by when they began. A prompt is an immutable table of encoded audio that all
-//! streams share; sending a packet is a header, a copy of 160 bytes and a place in a batch that
+//! streams share; sending a packet is a header, a copy of its payload and a place in a batch that
 //! crosses into the kernel by io_uring ([`DatagramIo`]), without allocation, lock or log.
 //!
 //! - A list of segments is played as the exact concatenation: packets are cut across their borders,
 //!   and only the last packet of a sealed playout is padded.
+//!   Frames of Opus are packets already: a list of prompts is the concatenation of their frames.
+//! - With SRTP a packet is encrypted in place before it leaves, and heard only if it is authentic.
 //! - A late tick sends at most 3 packets; what is further behind is moved back by whole packets
 //!   (and counted), with timestamps that go on with the samples.
 //! - Hold (`sending` false in [`StreamHandle::set_remote`]) stops the playout's clock: it goes on
@@ -62,10 +64,10 @@ use self::{
     shard::StreamId,
     sockets::Sockets,
     stats::StreamCounters,
-    stream::{NewPlayout, StreamCommand, StreamSetup},
+    stream::{NewPlayout, Srtp, StreamCommand, StreamSetup},
     thread::{Command, ShardThread},
 };
-use crate::{codec::Codec, prompt::EncodedPrompt};
+use crate::{codec::Codec, prompt::EncodedPrompt, srtp::SrtpKeys};
 
 /// Size of the engine.
 #[derive(Clone, Debug)]
@@ -122,7 +124,8 @@ pub struct StreamConfig {
     pub telephone_event: Option<u8>,
     /// Our synchronisation source.
     pub ssrc: u32,
-    /// First sequence number; random (RFC 3550 §5.1).
+    /// First sequence number; random (RFC 3550 §5.1). With SRTP below 2^15, so that the far end
+    /// counts roll-overs like us even if it misses the first packets (RFC 4568 §6.4).
     pub first_sequence: u16,
     /// First timestamp; random.
     pub first_timestamp: u32,
@@ -135,6 +138,8 @@ pub struct StreamConfig {
     /// Receives a copy of each RTP audio packet, for phones and (later) recording. When full,
     /// packets are dropped and counted.
     pub tap: Option<std::sync::mpsc::SyncSender<TappedPacket>>,
+    /// Keys of both directions, for AEAD_AES_128_GCM (RFC 7714); `None` for plain RTP.
+    pub srtp: Option<SrtpKeys>,
 }
 
 /// One received audio packet.
@@ -178,6 +183,22 @@ pub struct Segment {
 #[derive(Debug, thiserror::Error)]
 #[error("the playout engine is overloaded")]
 pub struct EngineFull;
+
+/// Why a stream does not play.
+#[derive(Debug, thiserror::Error)]
+pub enum PlayError {
+    /// The thread's command queue is full.
+    #[error(transparent)]
+    Full(#[from] EngineFull),
+    /// Only sample codecs are converted into each other.
+    #[error("a prompt in {prompt:?} cannot be played to a stream of {stream:?}")]
+    Codec {
+        /// What the prompt is encoded in.
+        prompt: Codec,
+        /// What the stream carries.
+        stream: Codec,
+    },
+}
 
 /// Owner's end of one stream. Dropping it closes the stream and its sockets.
 pub struct StreamHandle {
@@ -242,6 +263,7 @@ impl Engine {
             rtcp_interval: config.rtcp_interval,
             events: config.events,
             tap: config.tap,
+            srtp: config.srtp.as_ref().map(Srtp::new),
             counters: Arc::clone(&counters),
             abandoned: Arc::clone(&abandoned),
         });
@@ -295,15 +317,15 @@ impl StreamHandle {
     /// A playout without a sample finishes at once, also if it loops.
     ///
     /// # Errors
-    /// [`EngineFull`] when the thread's command queue is full.
+    /// [`PlayError`]; then nothing is played, and what played before goes on.
     pub fn play(
         &self,
         id: PlayoutId,
         segments: Vec<Segment>,
         sealed: bool,
         looping: bool,
-    ) -> Result<Arc<PlayoutProgress>, EngineFull> {
-        let segments = self.encoded_for_stream(segments);
+    ) -> Result<Arc<PlayoutProgress>, PlayError> {
+        let segments = self.encoded_for_stream(segments)?;
         let block = Block::new(&segments);
         let progress = Arc::new(PlayoutProgress::new(Arc::clone(&block)));
         let new =
@@ -318,18 +340,18 @@ impl StreamHandle {
     /// the playout is sealed or was cut.
     ///
     /// # Errors
-    /// [`EngineFull`] when the thread's command queue is full.
+    /// [`PlayError`]; then nothing is appended, and the playout stays unsealed.
     pub fn extend(
         &self,
         id: PlayoutId,
         segments: Vec<Segment>,
         sealed: bool,
-    ) -> Result<(), EngineFull> {
+    ) -> Result<(), PlayError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(playout) = open.as_ref().filter(|playout| playout.id == id) else {
             return Ok(());
         };
-        let segments = self.encoded_for_stream(segments);
+        let segments = self.encoded_for_stream(segments)?;
         let block = Block::new(&segments);
         self.send(StreamCommand::Extend { id, segments, block: Arc::clone(&block), sealed })?;
         playout.progress.append(block);
@@ -363,7 +385,7 @@ impl StreamHandle {
 
     /// Sends key presses, codes 0–16, as RFC 4733 events, after one another.
     ///
-    /// Each is 40 ms to 8.1 s long. At least `gap` passes between them, and at least the 40 ms that
+    /// Each is 40 ms to 8.1 s long (1.3 s with the 48 kHz clock of Opus). At least `gap` passes between them, and at least the 40 ms that
     /// the two repeats of an event's last packet take. A playout pauses meanwhile and then goes on
     /// from the same sample. Tones that cannot be sent (no telephone-event negotiated, another
     /// code, more than 256 waiting) are counted in [`StreamCounts::tones_refused`].
@@ -391,8 +413,8 @@ impl StreamHandle {
         self.send(StreamCommand::SetRemote { remote, sending })
     }
 
-    /// The codec prompts must be encoded for. Prompts of another codec are converted by the caller
-    /// of [`Self::play`], each time anew.
+    /// The codec prompts must be encoded for. Prompts of another sample codec are converted by the
+    /// caller of [`Self::play`], each time anew; others cannot be.
     pub fn codec(&self) -> Codec {
         self.codec
     }
@@ -406,16 +428,19 @@ impl StreamHandle {
         self.threads.shards[self.shard].send(Command::Stream(self.id, command))
     }
 
-    fn encoded_for_stream(&self, mut segments: Vec<Segment>) -> Vec<Segment> {
+    fn encoded_for_stream(&self, mut segments: Vec<Segment>) -> Result<Vec<Segment>, PlayError> {
         for segment in &mut segments {
             let prompt = &segment.prompt;
-            if prompt.codec != self.codec {
-                let bytes = self.codec.encode(&prompt.codec.decode(&prompt.bytes)).into();
-                let (codec, sha256) = (self.codec, prompt.sha256);
-                segment.prompt = Arc::new(EncodedPrompt { codec, sha256, bytes });
+            if prompt.codec() == self.codec {
+                continue;
             }
+            let (Some(codec), Some(samples)) = (self.codec.sample(), prompt.decode()) else {
+                return Err(PlayError::Codec { prompt: prompt.codec(), stream: self.codec });
+            };
+            let bytes = codec.encode(&samples);
+            segment.prompt = Arc::new(EncodedPrompt::samples(codec, prompt.sha256, bytes));
         }
-        segments
+        Ok(segments)
     }
 }
 

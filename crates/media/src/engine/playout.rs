@@ -3,14 +3,22 @@
 use std::sync::Arc;
 
 use super::{PlayoutId, PlayoutProgress, Segment, progress::Block};
+use crate::{
+    codec::Codec,
+    prompt::{EncodedAudio, MAX_FRAME_LEN},
+};
 
-/// Samples, and for the present codecs bytes, in a packet: 20 ms at 8 kHz.
-pub(super) const PACKET_SAMPLES: usize = 160;
+/// Room for the payload of any codec.
+pub(super) const MAX_PAYLOAD: usize = MAX_FRAME_LEN;
 
 /// A list of segments and how far it is played.
+///
+/// Lengths and places are in samples at the RTP clock rate of the stream's codec, which all
+/// segments have: bytes of a sample codec, 960 for each frame of Opus.
 pub(super) struct Playout {
     pub(super) id: PlayoutId,
     pub(super) progress: Arc<PlayoutProgress>,
+    codec: Codec,
     pieces: Vec<Piece>,
     sealed: bool,
     looping: bool,
@@ -24,7 +32,8 @@ pub(super) struct Playout {
 }
 
 struct Piece {
-    bytes: Arc<[u8]>,
+    audio: EncodedAudio,
+    samples: usize,
     repeat: u32,
     block: Arc<Block>,
     /// Which of the block's counters.
@@ -56,12 +65,14 @@ impl Playout {
     pub(super) fn new(
         id: PlayoutId,
         progress: Arc<PlayoutProgress>,
+        codec: Codec,
         sealed: bool,
         looping: bool,
     ) -> Self {
         Self {
             id,
             progress,
+            codec,
             pieces: Vec::new(),
             sealed,
             looping,
@@ -76,10 +87,11 @@ impl Playout {
     pub(super) fn append(&mut self, segments: Vec<Segment>, block: &Arc<Block>) {
         for (index, segment) in segments.into_iter().enumerate() {
             let repeat = segment.repeat.max(1);
-            let bytes = Arc::clone(&segment.prompt.bytes);
-            self.remaining += bytes.len() as u64 * u64::from(repeat);
-            self.has_samples |= !bytes.is_empty();
-            self.pieces.push(Piece { bytes, repeat, block: Arc::clone(block), index });
+            let audio = segment.prompt.audio.clone();
+            let samples = audio.units();
+            self.remaining += samples as u64 * u64::from(repeat);
+            self.has_samples |= samples > 0;
+            self.pieces.push(Piece { audio, samples, repeat, block: Arc::clone(block), index });
         }
     }
 
@@ -95,7 +107,7 @@ impl Playout {
     /// Whether a packet can be filled now. An unsealed playout gives only full packets, so that
     /// what is appended later joins without padding.
     pub(super) fn has_packet(&self) -> bool {
-        self.remaining >= PACKET_SAMPLES as u64
+        self.remaining >= u64::from(self.codec.packet_units())
             || self.sealed && (self.remaining > 0 || self.starts_over())
     }
 
@@ -108,12 +120,13 @@ impl Playout {
         self.looping && self.sealed && self.has_samples
     }
 
-    /// Copies the next samples to a packet's payload, pads them with `silence` at the end of the
-    /// playout, and moves on.
-    pub(super) fn fill(&mut self, payload: &mut [u8; PACKET_SAMPLES], silence: u8) -> Filled {
+    /// Copies what comes next to a packet's payload, pads samples with silence at the end of the
+    /// playout, and moves on. Returns the payload's length as well.
+    pub(super) fn fill(&mut self, payload: &mut [u8; MAX_PAYLOAD]) -> (Filled, usize) {
         let (from, position) = (self.cursor, self.position);
-        let mut filled = 0;
-        while filled < PACKET_SAMPLES {
+        let packet = self.codec.packet_units() as usize;
+        let (mut filled, mut octets) = (0, 0);
+        while filled < packet {
             if self.remaining == 0 {
                 if !self.starts_over() {
                     break;
@@ -121,17 +134,23 @@ impl Playout {
                 self.cursor = Cursor::default();
                 self.remaining = self.round_length();
             }
-            let (piece, step) = self.step(self.cursor, PACKET_SAMPLES - filled);
-            let offset = self.cursor.offset;
-            let source = &self.pieces[piece].bytes[offset..offset + step.samples];
-            payload[filled..filled + step.samples].copy_from_slice(source);
+            let (piece, step) = self.step(self.cursor, packet - filled);
+            let source = self.pieces[piece].payload(self.cursor.offset, step.samples);
+            payload[octets..octets + source.len()].copy_from_slice(source);
+            octets += source.len();
             filled += step.samples;
             self.cursor = step.to;
             self.remaining -= step.samples as u64;
         }
-        payload[filled..].fill(silence);
+        // Frames are whole packets: none is ever short.
+        if filled < packet
+            && let Some(codec) = self.codec.sample()
+        {
+            payload[octets..packet].fill(codec.silence());
+            octets = packet;
+        }
         self.position += filled as u64;
-        Filled { from, position, samples: filled, last: self.is_finished() }
+        (Filled { from, position, samples: filled, last: self.is_finished() }, octets)
     }
 
     /// Counts the samples of a packet that left at `wall`, nanoseconds since 1970.
@@ -153,22 +172,34 @@ impl Playout {
 
     /// Samples of one time through the list.
     fn round_length(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.bytes.len() as u64 * u64::from(piece.repeat)).sum()
+        self.pieces.iter().map(|piece| piece.samples as u64 * u64::from(piece.repeat)).sum()
     }
 
     /// At most `samples` samples from `cursor`, all of the same round of the same piece. There
     /// must be a piece at the cursor.
     fn step(&self, cursor: Cursor, samples: usize) -> (usize, Step) {
         let piece = &self.pieces[cursor.piece];
-        let available = piece.bytes.len() - cursor.offset;
+        let available = piece.samples - cursor.offset;
         let to = if samples < available {
             Cursor { offset: cursor.offset + samples, ..cursor }
-        } else if cursor.round + 1 < piece.repeat && !piece.bytes.is_empty() {
+        } else if cursor.round + 1 < piece.repeat && piece.samples > 0 {
             Cursor { round: cursor.round + 1, offset: 0, ..cursor }
         } else {
             Cursor { piece: cursor.piece + 1, round: 0, offset: 0 }
         };
         (cursor.piece, Step { samples: samples.min(available), to })
+    }
+}
+
+impl Piece {
+    /// What is sent for `samples` samples from `offset`: as many bytes, or the one frame there.
+    fn payload(&self, offset: usize, samples: usize) -> &[u8] {
+        match &self.audio {
+            EncodedAudio::Samples { bytes, .. } => &bytes[offset..offset + samples],
+            EncodedAudio::Opus(frames) => {
+                frames.get(offset / Codec::Opus.packet_units() as usize).unwrap_or_default()
+            }
+        }
     }
 }
 

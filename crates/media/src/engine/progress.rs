@@ -20,7 +20,8 @@ pub struct PlayoutProgress {
     first: Arc<Block>,
 }
 
-/// Snapshot of one segment.
+/// Snapshot of one segment. Samples are at the RTP clock rate of the stream's codec: 8 kHz for
+/// PCMU and PCMA, 48 kHz for Opus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentProgress {
     /// Samples of the segment with its repeats; a loop plays so many in each round.
@@ -113,7 +114,7 @@ fn covered(position: u64, start: u64, length: u64, total: u64) -> u64 {
 impl Block {
     pub(super) fn new(segments: &[Segment]) -> Arc<Self> {
         let counters = segments.iter().map(|segment| Counters {
-            length: segment.prompt.bytes.len() as u64 * u64::from(segment.repeat.max(1)),
+            length: segment.prompt.units() * u64::from(segment.repeat.max(1)),
             sent: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             first_packet: AtomicU64::new(NONE),

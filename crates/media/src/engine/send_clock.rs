@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::playout::PACKET_SAMPLES;
-use crate::rtp::{Header, units};
+use crate::{
+    codec::Codec,
+    rtp::{Header, units},
+};
 
 /// Time between packets.
 pub(super) const PACKET: Duration = Duration::from_millis(20);
@@ -13,6 +15,8 @@ pub(super) const PACKET: Duration = Duration::from_millis(20);
 pub(super) struct SendClock {
     ssrc: u32,
     rate: u32,
+    /// Timestamp units of a packet.
+    packet_units: u32,
     first_timestamp: u32,
     first_index: u64,
     /// The next sequence number, with wraps counted.
@@ -33,9 +37,17 @@ struct Last {
 }
 
 impl SendClock {
-    pub(super) fn new(ssrc: u32, rate: u32, first_sequence: u16, first_timestamp: u32) -> Self {
+    pub(super) fn new(ssrc: u32, codec: Codec, first_sequence: u16, first_timestamp: u32) -> Self {
         let first_index = u64::from(first_sequence);
-        Self { ssrc, rate, first_timestamp, first_index, next_index: first_index, last: None }
+        Self {
+            ssrc,
+            rate: codec.rate(),
+            packet_units: codec.packet_units(),
+            first_timestamp,
+            first_index,
+            next_index: first_index,
+            last: None,
+        }
     }
 
     pub(super) fn ssrc(&self) -> u32 {
@@ -67,7 +79,7 @@ impl SendClock {
     pub(super) fn audio(&mut self, payload_type: u8, due: Instant) -> (Header, u64) {
         let (timestamp, marker) = match self.last {
             Some(last) if last.audio && due <= last.free_at => {
-                (last.timestamp.wrapping_add(PACKET_SAMPLES as u32), false)
+                (last.timestamp.wrapping_add(self.packet_units), false)
             }
             _ => (self.timestamp_after_silence(due), true),
         };
@@ -104,7 +116,7 @@ impl SendClock {
     fn timestamp_after_silence(&self, due: Instant) -> u32 {
         self.last.map_or(self.first_timestamp, |last| {
             let elapsed = units(due.saturating_duration_since(last.at), self.rate) as u32;
-            last.timestamp.wrapping_add(elapsed.max(PACKET_SAMPLES as u32))
+            last.timestamp.wrapping_add(elapsed.max(self.packet_units))
         })
     }
 

@@ -5,11 +5,21 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::playout::Filled;
-use crate::rtcp::MAX_COMPOUND_LEN;
+use super::playout::{Filled, MAX_PAYLOAD};
+use crate::{
+    rtcp::MAX_COMPOUND_LEN,
+    rtp::HEADER_LEN,
+    srtp::{SRTCP_OVERHEAD, SRTP_OVERHEAD},
+};
 
 /// Datagrams that are handed over together.
 pub(super) const BATCH: usize = 64;
+
+/// Room for everything we send: RTP with the longest payload, and a report, both protected.
+pub(super) const MAX_DATAGRAM_LEN: usize = {
+    let (rtp, rtcp) = (HEADER_LEN + MAX_PAYLOAD + SRTP_OVERHEAD, MAX_COMPOUND_LEN + SRTCP_OVERHEAD);
+    if rtp > rtcp { rtp } else { rtcp }
+};
 
 /// Which of a stream's sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +57,7 @@ pub(super) struct Datagram {
     /// Whether the kernel took it; set by the sender.
     pub(super) sent: bool,
     pub(super) len: usize,
-    pub(super) bytes: [u8; MAX_COMPOUND_LEN],
+    pub(super) bytes: [u8; MAX_DATAGRAM_LEN],
 }
 
 impl Datagram {
@@ -77,7 +87,7 @@ impl Batch {
             content: Content::Event,
             sent: false,
             len: 0,
-            bytes: [0; MAX_COMPOUND_LEN],
+            bytes: [0; MAX_DATAGRAM_LEN],
         };
         Self { datagrams: vec![empty; BATCH].into(), used: 0 }
     }

@@ -70,6 +70,9 @@ counters! {
     foreign_packets,
     /// Datagrams that are neither RTP nor RTCP; ignored.
     malformed_packets,
+    /// SRTP and SRTCP datagrams of the far end's address that are not authentic, or were there
+    /// already; ignored.
+    unauthentic_packets,
     /// RTP packets with a payload type that was not negotiated; ignored.
     unknown_payloads,
     /// Audio packets that the full tap did not take.

@@ -13,7 +13,7 @@ use super::{
     incoming::Incoming,
     ledger::Ledger,
     mailbox::Mailbox,
-    playout::{PACKET_SAMPLES, Playout},
+    playout::{MAX_PAYLOAD, Playout},
     progress::Block,
     reports::Reports,
     send_clock::{PACKET, SendClock},
@@ -23,7 +23,9 @@ use super::{
 use crate::{
     codec::Codec,
     dtmf::{EVENT_LEN, ToneQueue},
+    rtcp::MAX_COMPOUND_LEN,
     rtp::{self, HEADER_LEN, Header},
+    srtp::{Protect, SRTP_OVERHEAD, SrtpKeys, Unprotect},
 };
 
 /// Packets that may leave together after a late tick; more would overrun jitter buffers.
@@ -48,9 +50,24 @@ pub(super) struct StreamSetup {
     pub(super) rtcp_interval: Duration,
     pub(super) events: mpsc::Sender<StreamEvent>,
     pub(super) tap: Option<std::sync::mpsc::SyncSender<TappedPacket>>,
+    pub(super) srtp: Option<Box<Srtp>>,
     pub(super) counters: Arc<StreamCounters>,
     /// Set by an owner who goes while the command queue is full.
     pub(super) abandoned: Arc<AtomicBool>,
+}
+
+/// The SRTP contexts of both directions.
+pub(super) struct Srtp {
+    protect: Protect,
+    unprotect: Unprotect,
+}
+
+impl Srtp {
+    /// Derives the session keys: work for the owner's thread, not for the engine's.
+    pub(super) fn new(keys: &SrtpKeys) -> Box<Self> {
+        let (protect, unprotect) = (Protect::new(&keys.local), Unprotect::new(&keys.remote));
+        Box::new(Self { protect, unprotect })
+    }
 }
 
 /// What an owner asks of its stream.
@@ -99,6 +116,7 @@ pub(super) struct Stream {
     due: Option<Instant>,
     ledger: Ledger,
     incoming: Incoming,
+    protect: Option<Box<Protect>>,
     reports: Reports,
     mailbox: Mailbox,
     counters: Arc<StreamCounters>,
@@ -110,29 +128,33 @@ impl Stream {
         let seed = u64::from(setup.ssrc) << 32
             ^ u64::from(setup.first_timestamp) << 16
             ^ u64::from(setup.first_sequence);
+        let (protect, unprotect) =
+            setup.srtp.map(|srtp| (Box::new(srtp.protect), Box::new(srtp.unprotect))).unzip();
         Self {
             codec: setup.codec,
             payload_type: setup.payload_type,
             telephone_event: setup.telephone_event,
             sending: true,
             playout: None,
-            tones: ToneQueue::default(),
+            tones: ToneQueue::new(u16::try_from(setup.codec.packet_units()).unwrap_or(u16::MAX)),
             clock: SendClock::new(
                 setup.ssrc,
-                setup.codec.rate(),
+                setup.codec,
                 setup.first_sequence,
                 setup.first_timestamp,
             ),
             due: None,
-            ledger: Ledger::new(),
+            ledger: Ledger::new(setup.codec.packet_units()),
             incoming: Incoming::new(
                 setup.codec,
                 setup.payload_type,
                 setup.telephone_event,
                 setup.remote,
                 setup.tap,
+                unprotect,
                 Arc::clone(&setup.counters),
             ),
+            protect,
             reports: Reports::new(setup.cname, setup.rtcp_interval, seed, now.at),
             mailbox: Mailbox::new(setup.events),
             counters: setup.counters,
@@ -185,7 +207,7 @@ impl Stream {
         if let Some(cut) = self.playout.take() {
             self.mailbox.post(StreamEvent::Stopped(cut.id), now.at);
         }
-        let mut playout = Playout::new(new.id, new.progress, new.sealed, new.looping);
+        let mut playout = Playout::new(new.id, new.progress, self.codec, new.sealed, new.looping);
         playout.append(new.segments, &new.block);
         self.playout = Some(playout);
         self.finish_if_over(now);
@@ -266,23 +288,30 @@ impl Stream {
             && let Some(event) = self.tones.next_packet()
         {
             let wait = span(event.wait, self.codec.rate());
-            let (header, _) = self.clock.event(payload_type, due, event.first, wait);
+            let (header, index) = self.clock.event(payload_type, due, event.first, wait);
             datagram.content = Content::Event;
-            datagram.len = HEADER_LEN + EVENT_LEN;
-            write_header(&mut datagram.bytes, header);
             datagram.bytes[HEADER_LEN..][..EVENT_LEN].copy_from_slice(&event.payload);
-            return;
+            return self.finish(datagram, header, EVENT_LEN, index);
         }
         let (header, index) = self.clock.audio(self.payload_type, due);
-        let payload: &mut [u8; PACKET_SAMPLES] = (&mut datagram.bytes
-            [HEADER_LEN..HEADER_LEN + PACKET_SAMPLES])
+        let payload: &mut [u8; MAX_PAYLOAD] = (&mut datagram.bytes
+            [HEADER_LEN..HEADER_LEN + MAX_PAYLOAD])
             .try_into()
             .expect("the range has this length");
         let playout = self.playout.as_mut().expect("due only with a tone or a playout");
-        let filled = playout.fill(payload, self.codec.silence());
+        let (filled, octets) = playout.fill(payload);
         datagram.content = Content::Audio { filled, index };
-        datagram.len = HEADER_LEN + PACKET_SAMPLES;
-        write_header(&mut datagram.bytes, header);
+        self.finish(datagram, header, octets, index);
+    }
+
+    /// Puts the header before a payload and protects both.
+    fn finish(&self, datagram: &mut Datagram, header: Header, octets: usize, index: u64) {
+        let place = datagram.bytes.first_chunk_mut::<HEADER_LEN>();
+        header.write(place.expect("datagrams are longer than a header"));
+        datagram.len = HEADER_LEN + octets;
+        if let Some(protect) = &self.protect {
+            datagram.len = protect.rtp(&mut datagram.bytes, datagram.len, index);
+        }
     }
 
     /// Lays a report down, with `bye` the last one.
@@ -291,6 +320,9 @@ impl Stream {
         if bye && self.clock.last_index().is_none() && self.counters.counts.reports_sent.get() == 0
         {
             // Who never sent anything does not say good-bye (RFC 3550 §6.3.7).
+            return;
+        }
+        if self.protect.as_ref().is_some_and(|protect| !protect.can_report()) {
             return;
         }
         let datagram = batch.push();
@@ -304,8 +336,14 @@ impl Stream {
             &self.clock,
             &mut self.incoming,
             &self.counters,
-            &mut datagram.bytes,
+            datagram
+                .bytes
+                .first_chunk_mut::<MAX_COMPOUND_LEN>()
+                .expect("datagrams are longer than a compound"),
         );
+        if let Some(protect) = &mut self.protect {
+            datagram.len = protect.rtcp(&mut datagram.bytes, datagram.len);
+        }
     }
 
     /// Keeps the books of a datagram that was handed over, or could not be.
@@ -324,7 +362,8 @@ impl Stream {
             counts.reports_sent.add(1);
         } else {
             counts.packets_sent.add(1);
-            counts.octets_sent.add((datagram.len - HEADER_LEN) as u64);
+            let tag = if self.protect.is_some() { SRTP_OVERHEAD } else { 0 };
+            counts.octets_sent.add((datagram.len - HEADER_LEN - tag) as u64);
             shard.packets_sent.add(1);
         }
         if let Content::Audio { filled, index } = datagram.content
@@ -363,11 +402,6 @@ impl Stream {
             }
         }
     }
-}
-
-fn write_header(bytes: &mut [u8], header: Header) {
-    let place = bytes.first_chunk_mut::<HEADER_LEN>().expect("datagrams are longer than a header");
-    header.write(place);
 }
 
 /// Timestamp units as time.

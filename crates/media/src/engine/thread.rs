@@ -462,6 +462,7 @@ mod tests {
             rtcp_interval: Duration::from_secs(5),
             events,
             tap: None,
+            srtp: None,
             counters: Arc::new(StreamCounters::default()),
             abandoned: Arc::clone(abandoned),
         };

@@ -64,19 +64,8 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// [`PeerRtpError`] names what is wrong with it.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, PeerRtpError> {
-        let (fixed, mut rest) =
-            datagram.split_first_chunk::<HEADER_LEN>().ok_or(PeerRtpError::Truncated)?;
-        if fixed[0] >> 6 != 2 {
-            return Err(PeerRtpError::Version);
-        }
-        let csrc_count = usize::from(fixed[0] & 0x0F);
-        rest = rest.get(csrc_count * 4..).ok_or(PeerRtpError::Truncated)?;
-        if fixed[0] & 0x10 != 0 {
-            let (extension, after) =
-                rest.split_first_chunk::<4>().ok_or(PeerRtpError::Truncated)?;
-            let words = usize::from(u16::from_be_bytes([extension[2], extension[3]]));
-            rest = after.get(words * 4..).ok_or(PeerRtpError::Truncated)?;
-        }
+        let fixed = fixed(datagram)?;
+        let mut rest = &datagram[header_len(datagram)?..];
         if fixed[0] & 0x20 != 0 {
             let padding = usize::from(*rest.last().ok_or(PeerRtpError::Padding)?);
             if padding == 0 || padding > rest.len() {
@@ -95,6 +84,32 @@ impl<'a> Packet<'a> {
             payload: rest,
         })
     }
+}
+
+/// Length of a datagram's fixed header, CSRC list and extension; never more than the datagram.
+///
+/// # Errors
+/// [`PeerRtpError`] names what is wrong with it.
+pub(crate) fn header_len(datagram: &[u8]) -> Result<usize, PeerRtpError> {
+    let fixed = fixed(datagram)?;
+    if fixed[0] >> 6 != 2 {
+        return Err(PeerRtpError::Version);
+    }
+    let mut length = HEADER_LEN + usize::from(fixed[0] & 0x0F) * 4;
+    if fixed[0] & 0x10 != 0 {
+        let extension = datagram.get(length..).and_then(|rest| rest.first_chunk::<4>());
+        let extension = extension.ok_or(PeerRtpError::Truncated)?;
+        let words = usize::from(u16::from_be_bytes([extension[2], extension[3]]));
+        length += 4 + words * 4;
+    }
+    if length > datagram.len() {
+        return Err(PeerRtpError::Truncated);
+    }
+    Ok(length)
+}
+
+fn fixed(datagram: &[u8]) -> Result<&[u8; HEADER_LEN], PeerRtpError> {
+    datagram.first_chunk().ok_or(PeerRtpError::Truncated)
 }
 
 /// Tells RTCP from RTP on a shared port (RFC 5761 §4).

@@ -10,7 +10,8 @@ use std::{
 
 use graphophone_call::{LegCommand, LegEvent, RejectReason, ResultInfo, Tone};
 use graphophone_media::{
-    engine::{EngineFull, PlayoutId, Segment, StreamEvent, StreamHandle, TappedPacket},
+    codec::SampleCodec,
+    engine::{EngineFull, PlayError, PlayoutId, Segment, StreamEvent, StreamHandle, TappedPacket},
     prompt::Prompt,
 };
 use tokio::{
@@ -157,10 +158,12 @@ impl PhoneCall {
     /// Says something into the call.
     ///
     /// # Errors
-    /// [`EngineFull`] without a stream, or when the engine does not take it.
-    pub fn say(&self, prompt: &Prompt) -> Result<(), EngineFull> {
+    /// [`PlayError`] without a stream, or when the engine does not take it.
+    pub fn say(&self, prompt: &Prompt) -> Result<(), PlayError> {
         let stream = self.0.stream().ok_or(EngineFull)?;
-        let prompt = Arc::new(prompt.encode(stream.codec()));
+        // Nothing encodes frames: a stream of them refuses this.
+        let codec = stream.codec().sample().unwrap_or(SampleCodec::Pcmu);
+        let prompt = Arc::new(prompt.encode(codec));
         let id = PlayoutId(rand::random());
         stream.play(id, vec![Segment { prompt, repeat: 1 }], true, false).map(drop)
     }

@@ -91,7 +91,9 @@ struct Reckoning {
 
 impl Recorder {
     pub(super) fn take(&mut self, packet: &TappedPacket) {
-        let samples = packet.codec.decode(&packet.payload);
+        // It has no decoder for frames, and its SDP agrees on none.
+        let Some(codec) = packet.codec.sample() else { return };
+        let samples = codec.decode(&packet.payload);
         let reckoning = self.reckoning.get_or_insert_with(|| Reckoning {
             timestamp: packet.timestamp,
             place: 0,
@@ -190,7 +192,7 @@ impl Recorder {
 
 #[cfg(test)]
 mod tests {
-    use graphophone_media::codec::Codec;
+    use graphophone_media::codec::{Codec, SampleCodec};
 
     use super::*;
 
@@ -213,7 +215,7 @@ mod tests {
                 sequence: 65_530_u16.wrapping_add(slot as u16),
                 timestamp: u32::MAX.wrapping_sub(300).wrapping_add(slot * 160),
                 codec: Codec::Pcmu,
-                payload: Codec::Pcmu.encode(&[value; 160]),
+                payload: SampleCodec::Pcmu.encode(&[value; 160]),
             });
         }
 
@@ -270,7 +272,7 @@ mod tests {
             sequence: 65_532,
             timestamp: 1_000_000_000,
             codec: Codec::Pcmu,
-            payload: Codec::Pcmu.encode(&[3000; 160]),
+            payload: SampleCodec::Pcmu.encode(&[3000; 160]),
         });
         let heard = sender.recorder.heard();
         assert_eq!(values(&heard), [1, 2, 3]);

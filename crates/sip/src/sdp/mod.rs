@@ -11,7 +11,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-use graphophone_media::{codec::Codec, engine::Remote};
+use graphophone_media::{
+    codec::{Codec, SampleCodec},
+    engine::Remote,
+};
 use sdp_types::{Connection, Media, Session};
 
 pub(crate) use answer::{accept, answer};
@@ -298,12 +301,12 @@ fn codecs(media: &Media, formats: &[u8]) -> Vec<(Codec, u8)> {
     let mut found: Vec<(Codec, u8)> = Vec::new();
     for &payload_type in formats {
         let name = encoding(media, payload_type);
-        let codec = Codec::ALL.into_iter().find(|codec| match name {
+        let codec = SampleCodec::ALL.into_iter().find(|codec| match name {
             Some(name) => name.eq_ignore_ascii_case(codec.name()),
             // The static types need no rtpmap (RFC 3551 §6).
             None => codec.payload_type() == payload_type,
         });
-        if let Some(codec) = codec
+        if let Some(codec) = codec.map(SampleCodec::codec)
             && !found.iter().any(|(known, _)| *known == codec)
         {
             found.push((codec, payload_type));

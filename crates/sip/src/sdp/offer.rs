@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use graphophone_media::codec::Codec;
+use graphophone_media::codec::SampleCodec;
 
 use super::{Agreed, Local, preamble};
 
@@ -13,7 +13,7 @@ pub(super) const TELEPHONE_EVENT: u8 = 101;
 /// Writes an offer of one audio stream; `running` is what was agreed before (RFC 3264 §8).
 pub(crate) fn offer(local: &Local, running: Option<&Agreed>) -> String {
     let codecs = match running {
-        None => Codec::ALL.map(|codec| (codec, codec.payload_type())).to_vec(),
+        None => SampleCodec::ALL.map(|codec| (codec.codec(), codec.payload_type())).to_vec(),
         // Another codec, or another number for it, would be one the stream cannot take.
         Some(agreed) => vec![(agreed.codec, agreed.payload_type)],
     };

@@ -206,7 +206,8 @@ impl Leg {
     /// Plays a tone and waits until it has left.
     pub(crate) async fn play(&mut self, hz: f64, time: Duration) {
         let stream = self.stream.as_ref().expect("there is a stream");
-        let prompt = Arc::new(tone(hz, time).encode(stream.codec()));
+        let codec = stream.codec().sample().expect("our SDP offers sample codecs");
+        let prompt = Arc::new(tone(hz, time).encode(codec));
         let id = PlayoutId(1);
         stream.play(id, vec![Segment { prompt, repeat: 1 }], true, false).unwrap();
         while self.stream_event().await != StreamEvent::Finished(id) {}

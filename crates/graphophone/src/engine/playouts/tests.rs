@@ -1,6 +1,6 @@
 //! Receipts without a call: what each prompt is said to have come to.
 
-use graphophone_media::codec::Codec;
+use graphophone_media::codec::SampleCodec;
 
 use super::*;
 
@@ -127,6 +127,6 @@ fn cancelled(operation: &Operation) -> Operation {
 
 /// 200 ms.
 fn encoded() -> Arc<EncodedPrompt> {
-    let bytes = vec![0xFF; WHOLE as usize].into();
-    Arc::new(EncodedPrompt { codec: Codec::Pcmu, sha256: Sha256([7; 32]), bytes })
+    let bytes = vec![0xFF; WHOLE as usize];
+    Arc::new(EncodedPrompt::samples(SampleCodec::Pcmu, Sha256([7; 32]), bytes))
 }

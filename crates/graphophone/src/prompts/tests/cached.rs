@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use futures::future::join_all;
-use graphophone_media::{codec::Codec, prompt::Prompt};
+use graphophone_media::{
+    codec::{Codec, SampleCodec},
+    prompt::Prompt,
+};
 use graphophone_testkit::prompt_host::{PromptHost, Step, response, within};
 
 use super::*;
@@ -93,9 +96,9 @@ async fn with_a_resource_id_a_fresh_file_is_not_asked_for_again() {
     let again = play(&fixture, 1, &prompt).await.unwrap();
     assert!(Arc::ptr_eq(&first.encoded, &again.encoded));
     let alaw = within(fixture.prompts.prepare(app(1), &prompt, Codec::Pcma)).await.unwrap();
-    assert_eq!((alaw.encoded.codec, alaw.sha256), (Codec::Pcma, first.sha256));
+    assert_eq!((alaw.encoded.codec(), alaw.sha256), (Codec::Pcma, first.sha256));
     let direct = Prompt::decode(wav(1).as_slice(), graphophone_media::prompt::Accept::Any).unwrap();
-    assert_eq!(alaw.encoded.bytes, direct.encode(Codec::Pcma).bytes);
+    assert_eq!(alaw.encoded.decode(), direct.encode(SampleCodec::Pcma).decode());
     assert_eq!(host.requests().len(), 1);
 }
 
@@ -253,7 +256,12 @@ async fn nobody_hears_anybody_elses_audio_whatever_happens_at_once() {
         let plays: Vec<_> = (0..40)
             .map(|_| {
                 let resource_id = [None, Some("a"), Some("b")][next(3) as usize];
-                (next(8) as i16, next(3) as u128, resource_id, Codec::ALL[next(2) as usize])
+                (
+                    next(8) as i16,
+                    next(3) as u128,
+                    resource_id,
+                    SampleCodec::ALL[next(2) as usize].codec(),
+                )
             })
             .collect();
         let played = plays.iter().map(|(level, owner, resource_id, codec)| {

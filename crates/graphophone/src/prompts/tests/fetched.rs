@@ -11,7 +11,7 @@ async fn a_file_is_fetched_with_a_plain_get_and_played() {
     let host = PromptHost::doing(|| vec![Step::Send(response("200 OK", "", &wav(1)))]).await;
     let prepared = fetch(&Fixture::new(), &host.uri("/a%20b.wav?sig=1#x")).await.unwrap();
     assert_eq!(prepared.duration, Duration::from_millis(100));
-    assert_eq!(prepared.encoded.bytes.len(), 800);
+    assert_eq!(prepared.encoded.units(), 800);
     let request = host.requests().remove(0).to_ascii_lowercase();
     assert!(request.starts_with("get /a%20b.wav?sig=1 http/1.1\r\n"), "{request}");
     assert!(request.contains(&format!("host: {}\r\n", host.address)), "{request}");
@@ -37,7 +37,7 @@ async fn bodies_framed_by_chunks_or_by_the_end_of_the_connection_are_whole() {
     for bytes in [chunked(wav(1)), to_the_end(wav(1))] {
         let host = PromptHost::doing(move || vec![Step::Send(bytes.clone())]).await;
         let prepared = fetch(&Fixture::new(), &host.uri("/a.wav")).await.unwrap();
-        assert_eq!(prepared.encoded.bytes.len(), 800);
+        assert_eq!(prepared.encoded.units(), 800);
     }
 }
 
@@ -127,7 +127,7 @@ async fn a_file_cut_where_only_the_connection_ends_it_is_never_played() {
         let piped = [head(""), piped].concat();
         let host = PromptHost::doing(move || vec![Step::Send(piped.clone())]).await;
         let prepared = fetch(&Fixture::new(), &host.uri("/a.wav")).await.unwrap();
-        assert_eq!(prepared.encoded.bytes.len(), 800, "{size:#x}");
+        assert_eq!(prepared.encoded.units(), 800, "{size:#x}");
     }
 }
 
@@ -281,7 +281,7 @@ async fn a_pause_within_the_floor_is_waited_for() {
         host.open_gate();
     };
     let (prepared, ()) = tokio::join!(fetch(&fixture, &uri), within(half));
-    assert_eq!(prepared.unwrap().encoded.bytes.len(), 800);
+    assert_eq!(prepared.unwrap().encoded.units(), 800);
 }
 
 #[tokio::test]

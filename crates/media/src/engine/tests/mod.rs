@@ -1,8 +1,10 @@
 //! The core under a clock that tests move: what is sent, when, and what is told to owners.
 
+mod opus;
 mod playing;
 mod receiving;
 mod reporting;
+mod srtp;
 mod tones;
 
 use std::{
@@ -19,17 +21,19 @@ use super::{
     sender::{Channel, Datagram, PacketSender},
     shard::{Shard, StreamId},
     stats::{ShardCounters, StreamCounters},
-    stream::{NewPlayout, StreamCommand, StreamSetup},
+    stream::{NewPlayout, Srtp, StreamCommand, StreamSetup},
 };
 use crate::{
-    codec::Codec,
-    prompt::{EncodedPrompt, Sha256},
+    codec::{Codec, SampleCodec},
+    prompt::{EncodedAudio, EncodedPrompt, FrameTable, Sha256},
     rtp::{Header, Packet},
+    srtp::{MasterKey, Protect, SRTP_OVERHEAD, SrtpKeys, Unprotect},
 };
 
 const FIRST_SEQUENCE: u16 = 0xFFFE;
 const FIRST_TIMESTAMP: u32 = 0xFFFF_FF00;
 const EVENT_TYPE: u8 = 101;
+const OPUS_TYPE: u8 = 111;
 
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -45,8 +49,38 @@ fn samples(seed: usize, length: usize) -> Vec<u8> {
 }
 
 fn segment(bytes: &[u8], repeat: u32) -> Segment {
-    let prompt = EncodedPrompt { codec: Codec::Pcmu, sha256: Sha256([0; 32]), bytes: bytes.into() };
+    let prompt = EncodedPrompt::samples(SampleCodec::Pcmu, Sha256([0; 32]), bytes);
     Segment { prompt: Arc::new(prompt), repeat }
+}
+
+/// The bytes of a segment that has one per sample.
+fn bytes_of(segment: &Segment) -> &[u8] {
+    match &segment.prompt.audio {
+        EncodedAudio::Samples { bytes, .. } => bytes,
+        EncodedAudio::Opus(_) => panic!("frames are no samples"),
+    }
+}
+
+/// Frames of 20 ms and of these lengths that say where they are from.
+fn frames(seed: usize, lengths: &[usize]) -> Vec<Vec<u8>> {
+    let frame = |(at, length): (usize, &usize)| {
+        // A CELT packet of one frame by its first byte.
+        let mut frame = vec![19 << 3];
+        frame.extend(samples(seed + at, *length));
+        frame
+    };
+    lengths.iter().enumerate().map(frame).collect()
+}
+
+fn opus_segment(frames: &[Vec<u8>], repeat: u32) -> Segment {
+    let prompt = EncodedPrompt::opus(Sha256([0; 32]), FrameTable::opus(frames).unwrap());
+    Segment { prompt: Arc::new(prompt), repeat }
+}
+
+/// The keys of all streams here that have some.
+fn srtp_keys() -> SrtpKeys {
+    let key = |byte| MasterKey { key: [byte; 16], salt: [byte + 1; 12] };
+    SrtpKeys { local: key(1), remote: key(7) }
 }
 
 /// A datagram and when it left.
@@ -116,6 +150,8 @@ struct Owner {
 
 /// What differs between streams of the tests.
 struct Options {
+    codec: Codec,
+    srtp: Option<SrtpKeys>,
     remote: Remote,
     telephone_event: Option<u8>,
     rtcp_interval: Duration,
@@ -126,6 +162,8 @@ struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            codec: Codec::Pcmu,
+            srtp: None,
             remote: Remote { rtp: address(4_000), rtcp: Some(address(4_001)) },
             telephone_event: Some(EVENT_TYPE),
             // Reports are the business of the tests that ask for them.
@@ -149,8 +187,12 @@ impl Rig {
     }
 
     fn with_stream() -> (Self, Owner) {
+        Self::with(Options::default())
+    }
+
+    fn with(options: Options) -> (Self, Owner) {
         let mut rig = Self::new();
-        let owner = rig.stream(Options::default());
+        let owner = rig.stream(options);
         (rig, owner)
     }
 
@@ -162,8 +204,8 @@ impl Rig {
         self.streams += 1;
         let setup = StreamSetup {
             remote: options.remote,
-            codec: Codec::Pcmu,
-            payload_type: 0,
+            codec: options.codec,
+            payload_type: payload_type(options.codec),
             telephone_event: options.telephone_event,
             ssrc: options.ssrc,
             first_sequence: FIRST_SEQUENCE,
@@ -172,6 +214,7 @@ impl Rig {
             rtcp_interval: options.rtcp_interval,
             events: events_in,
             tap: Some(tap_in),
+            srtp: options.srtp.as_ref().map(Srtp::new),
             counters: Arc::clone(&counters),
             abandoned: Arc::new(AtomicBool::new(false)),
         };
@@ -299,6 +342,10 @@ impl Owner {
     }
 }
 
+fn payload_type(codec: Codec) -> u8 {
+    codec.sample().map_or(OPUS_TYPE, SampleCodec::payload_type)
+}
+
 /// The payloads of packets, one after another.
 fn audio(sent: &[Sent]) -> Vec<u8> {
     sent.iter().flat_map(|sent| sent.packet().payload.to_vec()).collect()
@@ -345,34 +392,53 @@ fn many_streams_with_one_deadline_all_send() {
 
 #[test]
 fn playing_allocates_nothing() {
+    const ROUNDS: u16 = 1_000;
     let mut rig = Rig::new();
-    let owners: Vec<_> = (0..50)
+    let kinds = [
+        (Codec::Pcmu, None),
+        (Codec::Pcmu, Some(srtp_keys())),
+        (Codec::Opus, None),
+        (Codec::Opus, Some(srtp_keys())),
+    ];
+    let owners: Vec<_> = (0..48)
         .map(|number| {
-            let interval = Duration::from_secs(5);
-            rig.stream(Options { rtcp_interval: interval, ssrc: number, ..Options::default() })
+            let (codec, srtp) = kinds[number as usize % kinds.len()].clone();
+            let rtcp_interval = Duration::from_secs(5);
+            rig.stream(Options { codec, srtp, rtcp_interval, ssrc: number, ..Options::default() })
         })
         .collect();
-    let prompts = [segment(&samples(1, 1_000), 3), segment(&samples(2, 77), 1)];
-    for owner in &owners {
-        rig.play(owner, 1, &prompts, true, true);
+    let sampled = [segment(&samples(1, 1_000), 3), segment(&samples(2, 77), 1)];
+    let framed = [opus_segment(&frames(1, &[100, 0, 399]), 3), opus_segment(&frames(2, &[1]), 1)];
+    for (number, owner) in owners.iter().enumerate() {
+        let prompts = if number % 4 < 2 { &sampled } else { &framed };
+        rig.play(owner, 1, prompts, true, true);
         rig.run(Duration::from_micros(700));
     }
     rig.shard.sender().forget = true;
-    let event = rtp_bytes(far_header(0, 160, EVENT_TYPE), &[5, 0, 0, 160]);
-    for owner in &owners {
-        rig.deliver(owner, Channel::Rtp, address(4_000), &event);
-    }
+    let protect = Protect::new(&srtp_keys().remote);
+    let clear = |sequence| rtp_bytes(far_header(sequence, 160, EVENT_TYPE), &[5, 0, 0, 160]);
+    let events: Vec<_> = (0..=ROUNDS)
+        .map(|sequence| [clear(sequence), sealed(&protect, &clear(sequence), sequence.into())])
+        .collect();
+    let hear = |rig: &mut Rig, round: u16| {
+        for (owner, secured) in owners.iter().zip([0, 1].into_iter().cycle()) {
+            rig.deliver(owner, Channel::Rtp, address(4_000), &events[usize::from(round)][secured]);
+        }
+    };
+    hear(&mut rig, 0);
     let before = rig.counters.packets_sent.get();
     let allocations = allocation_counter::measure(|| {
-        for _ in 0..1_000 {
+        for round in 1..=ROUNDS {
             rig.run(ms(20));
-            for owner in &owners {
-                rig.deliver(owner, Channel::Rtp, address(4_000), &event);
-            }
+            hear(&mut rig, round);
         }
     });
-    assert_eq!(rig.counters.packets_sent.get() - before, 50_000);
-    assert!(owners.iter().all(|owner| owner.stats().counts.reports_sent >= 2));
+    assert_eq!(rig.counters.packets_sent.get() - before, 48_000);
+    for owner in owners {
+        let counts = owner.stats().counts;
+        assert!(counts.reports_sent >= 2);
+        assert_eq!(counts.packets_received, u64::from(ROUNDS) + 1);
+    }
     assert_eq!(allocations.count_total, 0);
 }
 
@@ -390,6 +456,13 @@ fn a_closed_stream_leaves_its_slot_to_the_next() {
     assert_eq!(next.slot, owner.slot);
     rig.run(ms(100));
     assert!(rig.rtp().is_empty());
+}
+
+/// A packet as a far end with these keys sends it.
+fn sealed(protect: &Protect, packet: &[u8], index: u64) -> Vec<u8> {
+    let mut bytes = [packet, &[0; SRTP_OVERHEAD]].concat();
+    protect.rtp(&mut bytes, packet.len(), index);
+    bytes
 }
 
 /// A header of the far end's packets.

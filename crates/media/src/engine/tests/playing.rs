@@ -68,10 +68,10 @@ proptest! {
 
         let mut expected: Vec<u8> = segments
             .iter()
-            .flat_map(|segment| segment.prompt.bytes.repeat(segment.repeat as usize))
+            .flat_map(|segment| bytes_of(segment).repeat(segment.repeat as usize))
             .collect();
         let lengths: Vec<_> =
-            segments.iter().map(|it| it.prompt.bytes.len() as u64 * u64::from(it.repeat)).collect();
+            segments.iter().map(|it| it.prompt.units() * u64::from(it.repeat)).collect();
         expected.resize(expected.len().next_multiple_of(160), SILENCE);
         let sent = rig.rtp();
         prop_assert_eq!(audio(&sent), expected);
@@ -94,7 +94,7 @@ proptest! {
             .collect();
         let round: Vec<u8> = segments
             .iter()
-            .flat_map(|segment| segment.prompt.bytes.repeat(segment.repeat as usize))
+            .flat_map(|segment| bytes_of(segment).repeat(segment.repeat as usize))
             .collect();
         let progress = rig.play(&owner, 1, &segments, true, true);
         rig.run(ms(rounds * 20 - 1));
