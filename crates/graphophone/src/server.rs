@@ -2,10 +2,10 @@
 
 mod settings;
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Extension, Router};
-use graphophone_media::engine::{Engine, EngineConfig};
+use graphophone_media::engine::Engine;
 use graphophone_sip::{
     Endpoint, IncomingCall,
     phone::{Phone, PhoneConfig},
@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use settings::{auth_settings, call_settings, endpoint_config, prompts_settings};
+use settings::{auth_settings, call_settings, endpoint_config, engine_config, prompts_settings};
 
 use crate::{
     api::{self, AppState},
@@ -151,12 +151,8 @@ impl Server {
             .await
             .map_err(|error| set_up("store.path: the store cannot be recovered", error.into()))?;
 
-        let threads = match config.media.threads {
-            0 => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            threads => NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
-        };
-        let engine = Engine::start(EngineConfig { threads }).map_err(|error| {
-            set_up("media.threads: the playout engine does not start", error.into())
+        let engine = Engine::start(engine_config(&config)).map_err(|error| {
+            set_up("media.threads, media.io: the playout engine does not start", error.into())
         })?;
         let guard = Guard::with_resolver(api::prompt_guard(&config), names);
         let prompts = Prompts::new(prompts_settings(&config), guard).map_err(|error| {

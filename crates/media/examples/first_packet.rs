@@ -30,7 +30,7 @@ fn main() -> std::io::Result<()> {
         Ok(start.elapsed())
     })?;
 
-    let engine = Engine::start(EngineConfig { threads: NonZeroUsize::MIN })?;
+    let engine = Engine::start(EngineConfig::with_threads(NonZeroUsize::MIN))?;
     let (events, _unread) = tokio::sync::mpsc::channel(1_024.max(plays as usize));
     let stream = engine
         .add_stream(StreamConfig {

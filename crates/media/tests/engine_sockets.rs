@@ -11,8 +11,8 @@ use std::{
 use graphophone_media::{
     codec::{Codec, SampleCodec},
     engine::{
-        Engine, EngineConfig, PlayError, PlayoutId, Remote, Segment, StreamConfig, StreamEvent,
-        StreamHandle, TappedPacket,
+        DatagramIo, Engine, EngineConfig, PlayError, PlayoutId, Remote, Segment, StreamConfig,
+        StreamEvent, StreamHandle, TappedPacket,
     },
     prompt::{EncodedPrompt, FrameTable, Sha256},
     rtcp, rtp,
@@ -29,7 +29,7 @@ fn ms(milliseconds: u64) -> Duration {
 }
 
 fn engine() -> Engine {
-    Engine::start(EngineConfig { threads: NonZeroUsize::MIN }).unwrap()
+    Engine::start(EngineConfig::with_threads(NonZeroUsize::MIN)).unwrap()
 }
 
 fn socket() -> UdpSocket {
@@ -190,10 +190,19 @@ async fn a_prompt_that_cannot_be_converted_is_refused_and_disturbs_nothing() {
 
 #[tokio::test]
 async fn two_streams_hear_each_other_and_the_receipt_comes_back() {
-    let engine = engine();
+    for io in [DatagramIo::Single, DatagramIo::IoUring] {
+        match Engine::start(EngineConfig { threads: NonZeroUsize::MIN, io }) {
+            Ok(engine) => hear_each_other(&engine).await,
+            Err(error) if io == DatagramIo::IoUring => eprintln!("no io_uring here: {error}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+async fn hear_each_other(engine: &Engine) {
     let nobody = Ear::new().remote();
-    let mut a = Stream::open(&engine, nobody);
-    let mut b = Stream::open(&engine, nobody);
+    let mut a = Stream::open(engine, nobody);
+    let mut b = Stream::open(engine, nobody);
     a.handle.set_remote(Remote { rtp: b.rtp, rtcp: Some(b.rtcp) }, true).unwrap();
     b.handle.set_remote(Remote { rtp: a.rtp, rtcp: Some(a.rtcp) }, true).unwrap();
 
@@ -268,7 +277,7 @@ async fn a_far_end_whose_port_is_closed_disturbs_nobody() {
 
 #[tokio::test]
 async fn streams_are_shared_out_over_the_threads_and_all_play() {
-    let engine = Engine::start(EngineConfig { threads: NonZeroUsize::new(3).unwrap() }).unwrap();
+    let engine = Engine::start(EngineConfig::with_threads(NonZeroUsize::new(3).unwrap())).unwrap();
     let ear = Ear::new();
     let mut streams: Vec<_> = (0..30).map(|_| Stream::open(&engine, ear.remote())).collect();
     for stream in &streams {

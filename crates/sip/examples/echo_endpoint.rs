@@ -31,7 +31,7 @@ async fn main() {
     let listen = arguments.next().unwrap_or_else(|| "127.0.0.1:5060".to_owned());
     let listen: SocketAddr = listen.parse().expect("the first argument is address:port");
     let threads = NonZeroUsize::MIN;
-    let engine = Engine::start(EngineConfig { threads }).expect("the engine starts");
+    let engine = Engine::start(EngineConfig::with_threads(threads)).expect("the engine starts");
     let bound = Endpoint::bind(config(listen), engine).await;
     let (endpoint, mut calls) = bound.expect("the address is free");
     println!("listening on {listen}, UDP and TCP");

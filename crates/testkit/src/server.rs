@@ -98,7 +98,8 @@ impl TestServer {
     /// One more phone, known by its address only: it can call the server's bots, and can be called
     /// by its own URI.
     pub async fn unregistered_phone(&self, user: &str) -> Phone {
-        let engine = Engine::start(EngineConfig { threads: NonZeroUsize::MIN }).expect("an engine");
+        let engine =
+            Engine::start(EngineConfig::with_threads(NonZeroUsize::MIN)).expect("an engine");
         let config = PhoneConfig { register: false, ..PhoneConfig::new(user, "", self.sip()) };
         Phone::start(config, engine).await.expect("the phone starts")
     }

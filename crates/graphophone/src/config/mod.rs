@@ -86,6 +86,18 @@ pub enum CompatMode {
     StrictV1,
 }
 
+/// `[media] io`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub enum MediaIo {
+    #[serde(rename = "auto")]
+    Auto,
+    #[serde(rename = "io_uring")]
+    IoUring,
+    #[serde(rename = "sendto")]
+    SendTo,
+}
+
 macro_rules! sections {
     ($($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* })*) => {$(
         $(#[$doc])*
@@ -171,7 +183,7 @@ sections! {
     /// `[operations]`
     Operations { keep: Interval, notify_on_hang_up: bool, }
     /// `[media]`
-    Media { threads: usize, }
+    Media { threads: usize, io: MediaIo, }
     /// `[compat]`
     CompatSection { mode: CompatMode, }
 }

@@ -1,14 +1,17 @@
 //! The configuration in the words of each part: one function per part, nothing else.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, num::NonZeroUsize};
 
 use graphophone_call::{AppId, TenantId};
-use graphophone_media::prompt::Accept;
+use graphophone_media::{
+    engine::{DatagramIo, EngineConfig},
+    prompt::Accept,
+};
 use graphophone_sip::{EndpointConfig, PhoneAccount, Trunk};
 
 use crate::{
     auth::{AppSettings, AuthSettings, Secret},
-    config::{self, CompatMode, Config, Profile, SipListen},
+    config::{self, CompatMode, Config, MediaIo, Profile, SipListen},
     prompts::{FetchLimits, Settings as PromptsSettings},
 };
 
@@ -29,6 +32,19 @@ pub(super) fn auth_settings(config: &Config) -> AuthSettings {
         public_urls: config.server.public_url.iter().cloned().collect(),
         ..AuthSettings::default()
     }
+}
+
+pub(super) fn engine_config(config: &Config) -> EngineConfig {
+    let threads = match config.media.threads {
+        0 => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        threads => NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+    };
+    let io = match config.media.io {
+        MediaIo::Auto => DatagramIo::Measured,
+        MediaIo::IoUring => DatagramIo::IoUring,
+        MediaIo::SendTo => DatagramIo::Single,
+    };
+    EngineConfig { threads, io }
 }
 
 pub(super) fn prompts_settings(config: &Config) -> PromptsSettings {

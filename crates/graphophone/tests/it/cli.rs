@@ -404,7 +404,7 @@ async fn demo_loops_until_it_cancels() {
 
 #[tokio::test]
 async fn play_reaches_any_sip_address_and_fails_when_nobody_takes_the_call() {
-    let engine = Engine::start(EngineConfig { threads: std::num::NonZeroUsize::MIN }).unwrap();
+    let engine = Engine::start(EngineConfig::with_threads(std::num::NonZeroUsize::MIN)).unwrap();
     let mut far_end = PhoneConfig::new("far-end", "", ([127, 0, 0, 1], 0).into());
     far_end.register = false;
     let far_end = Phone::start(far_end, engine).await.unwrap();
@@ -444,7 +444,7 @@ async fn play_reaches_any_sip_address_and_fails_when_nobody_takes_the_call() {
 
 #[tokio::test]
 async fn play_works_with_the_file_of_a_running_server() {
-    let engine = Engine::start(EngineConfig { threads: std::num::NonZeroUsize::MIN }).unwrap();
+    let engine = Engine::start(EngineConfig::with_threads(std::num::NonZeroUsize::MIN)).unwrap();
     let mut far_end = PhoneConfig::new("far-end", "", ([127, 0, 0, 1], 0).into());
     far_end.register = false;
     let far_end = Phone::start(far_end, engine).await.unwrap();

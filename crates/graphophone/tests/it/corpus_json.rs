@@ -209,7 +209,7 @@ async fn cautious(host: &PromptHost, mode: CompatMode) -> (TestServer, Phone, Li
     })
     .await;
     let sip = server.server().ready().sip.udp.expect("a UDP listener");
-    let engine = EngineConfig { threads: std::num::NonZeroUsize::MIN };
+    let engine = EngineConfig::with_threads(std::num::NonZeroUsize::MIN);
     let engine = Engine::start(engine).expect("the engine starts");
     let phone = PhoneConfig::new(config::DEV_PHONE_USER, config::DEV_PHONE_PASSWORD, sip);
     let phone = Phone::start(phone, engine).await.expect("the phone registers");

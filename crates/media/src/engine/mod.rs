@@ -4,8 +4,8 @@
 //! the fewest) and is driven by their deadlines: a stream's first packet leaves as soon as there is
 //! something to play, and each following one 20 ms after the one before, so that streams are spread
 //! over the 20 ms by when they began. A prompt is an immutable table of encoded audio that all
-//! streams share; sending a packet is a header, a copy of its payload and `sendto`, without
-//! allocation, lock or log.
+//! streams share; sending a packet is a header, a copy of its payload and a place in a batch that
+//! crosses into the kernel by io_uring ([`DatagramIo`]), without allocation, lock or log.
 //!
 //! - A list of segments is played as the exact concatenation: packets are cut across their borders,
 //!   and only the last packet of a sealed playout is padded.
@@ -20,7 +20,10 @@
 //!   and is latched); everything else is counted and ignored.
 
 mod clock;
+mod crossing;
 mod deadlines;
+#[doc(hidden)]
+pub mod driven;
 mod incoming;
 mod ledger;
 mod mailbox;
@@ -31,6 +34,7 @@ mod reports;
 mod send_clock;
 mod sender;
 mod shard;
+mod sockets;
 mod stats;
 mod stream;
 #[cfg(test)]
@@ -50,17 +54,18 @@ use std::{
 
 use tokio::sync::oneshot;
 
+pub use self::{
+    crossing::DatagramIo,
+    progress::{PlayoutProgress, SegmentProgress},
+    stats::{EngineStats, StreamCounts, StreamStats},
+};
 use self::{
     progress::Block,
-    sender::Sockets,
     shard::StreamId,
+    sockets::Sockets,
     stats::StreamCounters,
     stream::{NewPlayout, Srtp, StreamCommand, StreamSetup},
     thread::{Command, ShardThread},
-};
-pub use self::{
-    progress::{PlayoutProgress, SegmentProgress},
-    stats::{EngineStats, StreamCounts, StreamStats},
 };
 use crate::{codec::Codec, prompt::EncodedPrompt, srtp::SrtpKeys};
 
@@ -69,6 +74,15 @@ use crate::{codec::Codec, prompt::EncodedPrompt, srtp::SrtpKeys};
 pub struct EngineConfig {
     /// Threads that own streams; a stream never moves.
     pub threads: NonZeroUsize,
+    /// How datagrams cross into the kernel.
+    pub io: DatagramIo,
+}
+
+impl EngineConfig {
+    /// So many threads, and the way for datagrams that is best here.
+    pub fn with_threads(threads: NonZeroUsize) -> Self {
+        Self { threads, io: DatagramIo::default() }
+    }
 }
 
 /// A running engine. Clones share it; when the last clone and the last stream are gone, it stops.
@@ -216,10 +230,12 @@ impl Engine {
     /// Starts the engine's threads.
     ///
     /// # Errors
-    /// When the operating system refuses a thread or a descriptor.
+    /// When the operating system refuses a thread, a descriptor, or the io_uring that was asked for.
     pub fn start(config: EngineConfig) -> io::Result<Self> {
-        let shards =
-            (0..config.threads.get()).map(ShardThread::start).collect::<io::Result<_>>()?;
+        let io = config.io.decide();
+        let shards = (0..config.threads.get())
+            .map(|number| ShardThread::start(number, io))
+            .collect::<io::Result<_>>()?;
         Ok(Self(Arc::new(Threads { shards, next_id: AtomicU64::new(0) })))
     }
 

@@ -1,9 +1,9 @@
 //! How packets leave: a batch of datagrams is laid down, then handed to the kernel at once.
 //!
-//! [`PacketSender`] is the seam for other ways to cross into the kernel (`sendmmsg` where calls
-//! share a socket, io_uring batches); tests record packets instead.
+//! [`PacketSender`] is the seam: [`super::sockets`] crosses into the kernel, tests record packets
+//! instead.
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::playout::{Filled, MAX_PAYLOAD};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Datagrams that are handed over together.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// Room for everything we send: RTP with the longest payload, and a report, both protected.
 pub(super) const MAX_DATAGRAM_LEN: usize = {
@@ -111,49 +111,5 @@ impl Batch {
     /// The datagrams laid down so far; empties the batch.
     pub(super) fn take(&mut self) -> &mut [Datagram] {
         &mut self.datagrams[..std::mem::take(&mut self.used)]
-    }
-}
-
-/// Sends each datagram with one `sendto` on its stream's own socket.
-#[derive(Debug, Default)]
-pub(super) struct SocketSender {
-    sockets: Vec<Option<Sockets>>,
-}
-
-/// The sockets of a stream.
-#[derive(Debug)]
-pub(super) struct Sockets {
-    pub(super) rtp: UdpSocket,
-    pub(super) rtcp: Option<UdpSocket>,
-}
-
-impl SocketSender {
-    pub(super) fn insert(&mut self, slot: usize, sockets: Sockets) {
-        if self.sockets.len() <= slot {
-            self.sockets.resize_with(slot + 1, || None);
-        }
-        self.sockets[slot] = Some(sockets);
-    }
-
-    pub(super) fn remove(&mut self, slot: usize) -> Option<Sockets> {
-        self.sockets.get_mut(slot)?.take()
-    }
-
-    pub(super) fn get(&self, slot: usize) -> Option<&Sockets> {
-        self.sockets.get(slot)?.as_ref()
-    }
-}
-
-impl PacketSender for SocketSender {
-    fn send(&mut self, batch: &mut [Datagram]) {
-        for datagram in batch {
-            let Some(sockets) = self.get(datagram.slot) else { continue };
-            let socket = match datagram.channel {
-                Channel::Rtp => &sockets.rtp,
-                Channel::Rtcp => sockets.rtcp.as_ref().unwrap_or(&sockets.rtp),
-            };
-            let result = socket.send_to(datagram.payload(), datagram.to);
-            datagram.sent = result.is_ok_and(|written| written == datagram.payload().len());
-        }
     }
 }

@@ -76,19 +76,20 @@ impl<S: PacketSender> Shard<S> {
         }
     }
 
-    /// Takes a datagram that came to a stream's socket.
+    /// Takes what has come to the streams' sockets: `read` reads it with the sender, and calls
+    /// what it is given with each datagram and the slot that it is for.
     pub(super) fn receive(
         &mut self,
         now: Now,
-        slot: usize,
-        channel: Channel,
-        from: SocketAddr,
-        datagram: &[u8],
+        read: impl FnOnce(&mut S, &mut dyn FnMut(usize, Channel, SocketAddr, &[u8])),
     ) {
-        if let Some(stream) = self.streams.get_mut(slot).and_then(Option::as_mut) {
-            stream.receive(now, channel, from, datagram, &self.counters);
-            self.refresh(slot);
-        }
+        let Self { streams, deadlines, sender, counters, .. } = self;
+        read(sender, &mut |slot, channel, from, datagram| {
+            if let Some(stream) = streams.get_mut(slot).and_then(Option::as_mut) {
+                stream.receive(now, channel, from, datagram, counters);
+                deadlines.set(slot, Some(stream.deadline()));
+            }
+        });
     }
 
     /// Sends everything that is due.

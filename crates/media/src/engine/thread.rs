@@ -25,8 +25,10 @@ use rustix::{
 use super::{
     EngineFull, Now,
     clock::{Clock, Timer},
-    sender::{Channel, SocketSender, Sockets},
+    crossing::{Crossing, DatagramIo},
+    sender::Channel,
     shard::{Shard, StreamId},
+    sockets::{Ready, SocketTable, Sockets},
     stats::ShardCounters,
     stream::{StreamCommand, StreamSetup},
 };
@@ -40,7 +42,7 @@ const RECEIVE_PAUSE: Duration = Duration::from_micros(500);
 /// Packets in a round from which on it counts as busy.
 const BUSY: usize = 4;
 /// Ready sockets that are asked for at once.
-const READY: usize = 256;
+const READY: usize = graphophone_datagrams::BATCH;
 /// Rounds of receiving in a row before deadlines and commands are looked at again.
 const ROUNDS: usize = 8;
 
@@ -74,7 +76,7 @@ struct Wake {
 }
 
 impl ShardThread {
-    pub(super) fn start(number: usize) -> io::Result<Self> {
+    pub(super) fn start(number: usize, io: DatagramIo) -> io::Result<Self> {
         // A bounded channel of the standard library is an array of slots claimed with atomics;
         // it locks only for receivers that block, and ours never does.
         let (queue, commands) = sync_channel(QUEUE);
@@ -85,10 +87,24 @@ impl ShardThread {
             stop: AtomicBool::new(false),
         });
         let counters = Arc::new(ShardCounters::default());
-        let shell = Shell::new(commands, Arc::clone(&wake), Arc::clone(&counters))?;
-        let thread = std::thread::Builder::new()
-            .name(format!("media-{number}"))
-            .spawn(move || shell.run())?;
+        let (begun, outcome) = sync_channel(1);
+        let (theirs, counted) = (Arc::clone(&wake), Arc::clone(&counters));
+        let thread =
+            std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
+                // A ring belongs to the thread that made it: the kernel interrupts that one.
+                let shell = Crossing::new(io)
+                    .and_then(|crossing| Shell::new(commands, theirs, counted, crossing));
+                let (shell, result) = match shell {
+                    Ok(shell) => (Some(shell), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                // Whoever starts it waits for this.
+                let _ = begun.send(result);
+                if let Some(shell) = shell {
+                    shell.run();
+                }
+            })?;
+        outcome.recv().map_err(io::Error::other)??;
         Ok(Self { queue, wake, counters, thread: Some(thread) })
     }
 
@@ -138,7 +154,7 @@ impl Wake {
 
 /// The thread's own state.
 struct Shell {
-    shard: Shard<SocketSender>,
+    shard: Shard<SocketTable>,
     commands: Receiver<Command>,
     wake: Arc<Wake>,
     counters: Arc<ShardCounters>,
@@ -152,7 +168,6 @@ struct Shell {
     resting: OwnedFd,
     /// When sockets have rested enough.
     rest_until: Option<Instant>,
-    buffer: Box<[u8]>,
 }
 
 impl Shell {
@@ -160,6 +175,7 @@ impl Shell {
         commands: Receiver<Command>,
         wake: Arc<Wake>,
         counters: Arc<ShardCounters>,
+        crossing: Crossing,
     ) -> io::Result<Self> {
         let timer = Timer::new()?;
         let [sockets, listening, resting] = [
@@ -174,7 +190,7 @@ impl Shell {
         }
         epoll::add(&listening, &sockets, epoll::EventData::new_u64(SOCKETS), readable)?;
         Ok(Self {
-            shard: Shard::new(SocketSender::default(), Arc::clone(&counters)),
+            shard: Shard::new(SocketTable::new(crossing), Arc::clone(&counters)),
             commands,
             wake,
             counters,
@@ -184,8 +200,6 @@ impl Shell {
             listening,
             resting,
             rest_until: None,
-            // As long as a datagram can be, so that none is cut.
-            buffer: vec![0; 1 << 16].into(),
         })
     }
 
@@ -269,9 +283,7 @@ impl Shell {
 
     fn add(&mut self, now: Now, id: StreamId, setup: StreamSetup, sockets: Sockets) {
         let slot = self.shard.add(now, id, setup);
-        let data = |channel: Channel| {
-            epoll::EventData::new_u64((slot as u64) << 1 | u64::from(channel == Channel::Rtcp))
-        };
+        let data = |channel| epoll::EventData::new_u64(Ready { slot, channel }.to_u64());
         let readable = epoll::EventFlags::IN;
         let mut watched = epoll::add(&self.sockets, &sockets.rtp, data(Channel::Rtp), readable);
         if let Some(rtcp) = &sockets.rtcp {
@@ -307,32 +319,31 @@ impl Shell {
                 break;
             }
             packets += events.len();
-            for event in events {
-                let data = event.data.u64();
-                let channel = if data & 1 == 0 { Channel::Rtp } else { Channel::Rtcp };
-                self.receive_from((data >> 1) as usize, channel, now);
-            }
+            let ready = events.iter().map(|event| Ready::from_u64(event.data.u64()));
+            let counters = &self.counters;
+            self.shard.receive(now, |sockets, stream| {
+                sockets.receive(
+                    ready,
+                    |it, from, bytes| stream(it.slot, it.channel, from, bytes),
+                    || counters.receive_errors.add(1),
+                );
+            });
         }
         if packets >= BUSY {
             self.rest_until = Some(now.at + RECEIVE_PAUSE);
         }
     }
+}
 
-    fn receive_from(&mut self, slot: usize, channel: Channel, now: Now) {
-        let Some(sockets) = self.shard.sender().get(slot) else { return };
-        let socket = match channel {
-            Channel::Rtp => Some(&sockets.rtp),
-            Channel::Rtcp => sockets.rtcp.as_ref(),
-        };
-        let Some(socket) = socket else { return };
-        match socket.recv_from(&mut self.buffer) {
-            Ok((length, from)) => {
-                self.shard.receive(now, slot, channel, from, &self.buffer[..length]);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // Port unreachable and the like: the far end's matter, not the thread's.
-            Err(_) => self.counters.receive_errors.add(1),
-        }
+impl Ready {
+    /// As epoll keeps it.
+    fn to_u64(self) -> u64 {
+        (self.slot as u64) << 1 | u64::from(self.channel == Channel::Rtcp)
+    }
+
+    fn from_u64(data: u64) -> Self {
+        let channel = if data & 1 == 0 { Channel::Rtp } else { Channel::Rtcp };
+        Self { slot: (data >> 1) as usize, channel }
     }
 }
 
@@ -368,7 +379,9 @@ mod tests {
             stop: AtomicBool::new(false),
         });
         let counters = Arc::new(ShardCounters::default());
-        let shell = Shell::new(commands, Arc::clone(&wake), Arc::clone(&counters)).unwrap();
+        let shell =
+            Shell::new(commands, Arc::clone(&wake), Arc::clone(&counters), Crossing::single())
+                .unwrap();
         (shell, ShardThread { queue, wake, counters, thread: None })
     }
 

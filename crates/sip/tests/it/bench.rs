@@ -69,7 +69,7 @@ pub(crate) fn open_trunk() -> Trunk {
 }
 
 pub(crate) fn engine() -> Engine {
-    Engine::start(EngineConfig { threads: NonZeroUsize::MIN }).unwrap()
+    Engine::start(EngineConfig::with_threads(NonZeroUsize::MIN)).unwrap()
 }
 
 impl Server {

@@ -310,7 +310,7 @@ impl Rig {
     /// A datagram of somebody comes to the stream.
     fn deliver(&mut self, owner: &Owner, channel: Channel, from: SocketAddr, bytes: &[u8]) {
         let now = self.now();
-        self.shard.receive(now, owner.slot, channel, from, bytes);
+        self.shard.receive(now, |_, stream| stream(owner.slot, channel, from, bytes));
     }
 
     /// RTP that was sent so far; forgets it.
