@@ -21,6 +21,7 @@ mod clock;
 mod deadlines;
 mod incoming;
 mod ledger;
+mod load;
 mod mailbox;
 mod path;
 mod playout;
@@ -57,6 +58,7 @@ use self::{
     thread::{Command, ShardThread},
 };
 pub use self::{
+    load::{EngineLoad, EngineWindow, Histogram, ThreadLoad, ThreadWindow},
     progress::{PlayoutProgress, SegmentProgress},
     stats::{EngineStats, StreamCounts, StreamStats},
 };
@@ -254,6 +256,12 @@ impl Engine {
     /// What the engine has done so far. It is logged, too, when the engine stops.
     pub fn stats(&self) -> EngineStats {
         self.0.stats()
+    }
+
+    /// What the threads have measured of themselves so far.
+    pub fn load(&self) -> EngineLoad {
+        let threads = self.0.shards.iter().map(|shard| ThreadLoad::read(&shard.counters));
+        EngineLoad { at: Instant::now(), threads: threads.collect() }
     }
 }
 
