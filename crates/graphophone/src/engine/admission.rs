@@ -13,7 +13,7 @@ use std::{
 };
 
 /// Samples come so often.
-pub const SAMPLE_EVERY: Duration = Duration::from_millis(250);
+pub(super) const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
 /// A call taken less long ago may not play yet.
 const SETTLES: Duration = Duration::from_secs(3);
@@ -55,6 +55,22 @@ pub struct AdmissionLimits {
     pub fetch_wait: Duration,
     /// Longest wait of a commit to be durable.
     pub store_age: Duration,
+}
+
+/// Nothing is measured, nothing refused.
+impl Default for AdmissionLimits {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            free_calls: 0,
+            engine_thread: 1.0,
+            process: 1.0,
+            lateness: Duration::MAX,
+            queue_age: Duration::MAX,
+            fetch_wait: Duration::MAX,
+            store_age: Duration::MAX,
+        }
+    }
 }
 
 /// What was measured since the sample before.
@@ -111,7 +127,7 @@ pub enum Reason {
 
 /// What becomes of a new call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// It is taken.
     Admit,
     /// It is refused.
@@ -125,7 +141,7 @@ pub enum Verdict {
 
 /// An episode of refusing has begun or ended: to be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// Calls are refused from now on.
     Refuses(Reason),
     /// They are taken again.
@@ -137,7 +153,7 @@ pub enum Change {
 
 /// The machine.
 #[derive(Debug)]
-pub struct Admission {
+pub(super) struct Admission {
     limits: AdmissionLimits,
     state: State,
     /// Calls taken since the last sample.
@@ -188,7 +204,7 @@ pub struct Standing {
 
 impl Admission {
     /// Open, with room for the calls that are free.
-    pub fn new(limits: AdmissionLimits) -> Self {
+    pub(super) fn new(limits: AdmissionLimits) -> Self {
         let room = limits.free_calls as f64;
         Self {
             limits,
@@ -206,7 +222,7 @@ impl Admission {
     }
 
     /// Decides about one call, which counts as taken if it is admitted.
-    pub fn admit(&mut self, now: Instant) -> (Verdict, Option<Change>) {
+    pub(super) fn admit(&mut self, now: Instant) -> (Verdict, Option<Change>) {
         if !self.limits.enabled {
             return (Verdict::Admit, None);
         }
@@ -227,7 +243,7 @@ impl Admission {
     }
 
     /// Takes a sample, and decides about the time until the next one.
-    pub fn sample(&mut self, now: Instant, sample: &LoadSample) -> Option<Change> {
+    pub(super) fn sample(&mut self, now: Instant, sample: &LoadSample) -> Option<Change> {
         if !self.limits.enabled {
             return None;
         }
@@ -265,7 +281,7 @@ impl Admission {
     }
 
     /// How things stand.
-    pub fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> Standing {
         let (refuses, room) = match self.state {
             State::Open { room, .. } => (None, room),
             State::Refusing { reason, .. } => (Some(reason), 0.0),
@@ -333,7 +349,8 @@ impl Admission {
             (true, sample.fetch_wait, fetch_wait, Reason::FetchesWait),
             (true, sample.store_age, store_age, Reason::StoreWaits),
         ];
-        let broken = rows.into_iter().find(|(counts, age, limit, _)| *counts && *age > *limit / part);
+        let broken =
+            rows.into_iter().find(|(counts, age, limit, _)| *counts && *age > *limit / part);
         broken.map(|(_, _, _, reason)| reason)
     }
 

@@ -49,6 +49,11 @@ use std::{
 
 use tokio::sync::oneshot;
 
+pub use self::{
+    load::{EngineLoad, EngineWindow, Histogram, ThreadLoad, ThreadWindow},
+    progress::{PlayoutProgress, SegmentProgress},
+    stats::{EngineStats, StreamCounts, StreamStats},
+};
 use self::{
     progress::Block,
     sender::Sockets,
@@ -56,11 +61,6 @@ use self::{
     stats::StreamCounters,
     stream::{NewPlayout, StreamCommand, StreamSetup},
     thread::{Command, ShardThread},
-};
-pub use self::{
-    load::{EngineLoad, EngineWindow, Histogram, ThreadLoad, ThreadWindow},
-    progress::{PlayoutProgress, SegmentProgress},
-    stats::{EngineStats, StreamCounts, StreamStats},
 };
 use crate::{codec::Codec, prompt::EncodedPrompt};
 
