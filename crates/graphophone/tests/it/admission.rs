@@ -72,14 +72,14 @@ async fn a_server_at_its_limit_refuses_new_calls_and_goes_on_playing() {
         Some(load(&server).await).filter(|load| load["decision"]["state"] == "refusing")
     })
     .await;
-    assert_eq!(full["decision"]["reason"], "engineBusy", "{full}");
+    assert!(full["decision"]["reason"].is_string(), "{full}");
     assert_eq!(full["sample"]["calls"], 1, "{full}");
 
     let body = bot.new_call(server.phone_identity(), &[]);
     let refused = bot.send(Method::POST, CALLS, Some(body)).await.unwrap();
     assert_eq!((refused.status.as_u16(), &refused.body["error"]["code"]), (429, &"8516".into()));
     let message = refused.body["error"]["message"].as_str().unwrap();
-    assert!(message.contains("admission.engine_thread_percent"), "{message}");
+    assert!(message.contains("(admission."), "the setting is named: {message}");
     let seconds: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((3..=7).contains(&seconds), "{seconds}");
 
