@@ -65,9 +65,14 @@ pub enum ApiError {
     /// The call's state does not allow the command.
     #[error("{0}")]
     BotRejected(#[from] Rejection),
-    /// Too many at once. Send `Retry-After`; nothing may have been done.
-    #[error("Too many requests")]
-    BotTooFast,
+    /// There is no room for another call; nothing was done. Send `Retry-After`.
+    #[error("{reason}")]
+    BotTooManyCalls {
+        /// What there is no room in.
+        reason: String,
+        /// When to try again, in seconds.
+        retry_after: u64,
+    },
     /// Shutting down or short of something. Send `Retry-After`; nothing may have been done.
     #[error("The service is unavailable, try again later")]
     ServerUnavailable,
@@ -118,7 +123,7 @@ impl ApiError {
             Self::BotRejected(Rejection::Terminated) => (400, "8528"),
             Self::BotRejected(Rejection::WrongState) => (400, "8585"),
             Self::BotRejected(Rejection::QueueFull) => (409, "8519"),
-            Self::BotTooFast => (429, "8516"),
+            Self::BotTooManyCalls { .. } => (429, "8516"),
             Self::ServerUnavailable => (503, "ServiceUnavailable"),
             Self::ServerFault => (500, "UnknownError"),
         }
@@ -176,7 +181,7 @@ mod tests {
             (Rejection::Terminated.into(), 400, "8528"),
             (Rejection::WrongState.into(), 400, "8585"),
             (Rejection::QueueFull.into(), 409, "8519"),
-            (ApiError::BotTooFast, 429, "8516"),
+            (ApiError::BotTooManyCalls { reason: "x".into(), retry_after: 2 }, 429, "8516"),
             (ApiError::ServerUnavailable, 503, "ServiceUnavailable"),
             (ApiError::ServerFault, 500, "UnknownError"),
         ];

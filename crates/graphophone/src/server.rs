@@ -16,13 +16,16 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use settings::{auth_settings, call_settings, endpoint_config, engine_config, prompts_settings};
+use settings::{
+    admission_limits, auth_settings, call_settings, endpoint_config, engine_config,
+    prompts_settings,
+};
 
 use crate::{
     api::{self, AppState},
     auth::{Authority, Keys, tls, token_endpoint::Scheme, unix_now},
     config::{self, Config, Profile},
-    engine::{Calls, CallsParts, DialRules, recover, unix_millis},
+    engine::{Calls, CallsParts, DialRules, Door, recover, unix_millis},
     outbox::{DeliverSettings, Deliverer, Outbox, Settings as OutboxSettings, Trust},
     prompts::{Guard, Prompts, SystemResolver},
 };
@@ -111,6 +114,7 @@ pub struct Server {
     stop: axum_server::Handle<SocketAddr>,
     tasks: Vec<JoinHandle<()>>,
     pruner: JoinHandle<()>,
+    watch: JoinHandle<()>,
 }
 
 impl Server {
@@ -158,6 +162,7 @@ impl Server {
         let prompts = Prompts::new(prompts_settings(&config), guard).map_err(|error| {
             refused("store.path: the prompt cache cannot be used", error.into())
         })?;
+        let door = Door::new(admission_limits(&config));
         let calls = Calls::new(CallsParts {
             store: store.clone(),
             outbox: outbox.clone(),
@@ -165,20 +170,23 @@ impl Server {
             settings: call_settings(&config),
             dial: DialRules::new(&config),
             max_calls: config.limits.calls,
+            door: door.clone(),
         });
-        let (sip, incoming) = Endpoint::bind(endpoint_config(&config), engine.clone())
-            .await
-            .map_err(|source| StartError::ConfigListen {
-                setting: "sip.listen",
-                address: config
-                    .sip
-                    .listen
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", "),
-                source,
-            })?;
+        let admit = door.admit_incoming();
+        let (sip, incoming) =
+            Endpoint::bind_admitting(endpoint_config(&config), engine.clone(), admit)
+                .await
+                .map_err(|source| StartError::ConfigListen {
+                    setting: "sip.listen",
+                    address: config
+                        .sip
+                        .listen
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                    source,
+                })?;
         calls.attach(sip.clone());
 
         let addresses = SipAddresses {
@@ -188,6 +196,7 @@ impl Server {
         let state = AppState::new(&config, authority, calls.clone(), store.clone(), addresses.udp);
         let router = api::router(state.clone());
         let stop = axum_server::Handle::new();
+        let watch = tokio::spawn(door.watch(engine.clone(), store.clone(), calls.clone()));
         let pruner = tokio::spawn(prune(
             store.clone(),
             config.operations.keep.0,
@@ -223,7 +232,7 @@ impl Server {
             pid: std::process::id(),
         };
         info!(http = ready.http, https = ready.https, "serving");
-        Ok(Self { ready, state, calls, outbox, store, sip, phone, stop, tasks, pruner })
+        Ok(Self { ready, state, calls, outbox, store, sip, phone, stop, tasks, pruner, watch })
     }
 
     /// Addresses and, in the dev profile, credentials.
@@ -253,6 +262,7 @@ impl Server {
             }
         }
         self.pruner.abort();
+        self.watch.abort();
         self.store.close().await;
     }
 }

@@ -32,6 +32,10 @@ const RTCP_INTERVAL: Duration = Duration::from_secs(5);
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
 const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
 
+/// Decides about one incoming call that there is a slot for: `Err` says after how long it may be
+/// tried again, in whole seconds.
+pub type Admit = Box<dyn FnMut() -> Result<(), Duration> + Send>;
+
 /// Everything an endpoint is told at start.
 pub struct EndpointConfig {
     /// UDP sockets to listen on; port 0 picks a free one.
@@ -195,7 +199,21 @@ impl Endpoint {
         config: EndpointConfig,
         engine: Engine,
     ) -> io::Result<(Self, mpsc::Receiver<IncomingCall>)> {
-        Self::bind_with(config, engine, RTCP_INTERVAL).await
+        Self::bind_with(config, engine, RTCP_INTERVAL, None).await
+    }
+
+    /// As [`Self::bind`]; `admit` is asked about each incoming call that there is a slot for,
+    /// and answers at once. What it refuses gets 503 with Retry-After (RFC 3261 §21.5.4) and is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound.
+    pub async fn bind_admitting(
+        config: EndpointConfig,
+        engine: Engine,
+        admit: Admit,
+    ) -> io::Result<(Self, mpsc::Receiver<IncomingCall>)> {
+        Self::bind_with(config, engine, RTCP_INTERVAL, Some(admit)).await
     }
 
     /// As [`Self::bind`], with another time between RTCP reports.
@@ -203,6 +221,7 @@ impl Endpoint {
         config: EndpointConfig,
         engine: Engine,
         rtcp_interval: Duration,
+        admit: Option<Admit>,
     ) -> io::Result<(Self, mpsc::Receiver<IncomingCall>)> {
         let (inbox_sender, inbox) = mpsc::channel(transport::INBOX);
         let (commands, command_queue) = mpsc::channel(COMMANDS);
@@ -239,8 +258,10 @@ impl Endpoint {
             own_addresses: udp.iter().chain(&tcp).copied().collect(),
             media_is_ipv4: config.rtp_bind.is_ipv4(),
         };
+        let mut user_agent = UserAgent::new(core, rand::random(), Instant::now());
+        user_agent.set_admit(admit);
         let shell = Shell {
-            user_agent: UserAgent::new(core, rand::random(), Instant::now()),
+            user_agent,
             links,
             media,
             mailbox: Arc::default(),

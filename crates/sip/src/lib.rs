@@ -21,7 +21,7 @@ mod user_agent;
 pub use dialled::DialledUri;
 pub use digest::DigestAlgorithm;
 pub use endpoint::{
-    CallError, Endpoint, EndpointConfig, IncomingCall, OutgoingCall, Party, PhoneAccount, Trunk,
-    is_sip_uri,
+    Admit, CallError, Endpoint, EndpointConfig, IncomingCall, OutgoingCall, Party, PhoneAccount,
+    Trunk, is_sip_uri,
 };
 pub use leg::{LegHandle, LegSignal, LegSinks};

@@ -169,7 +169,7 @@ impl Phone {
             max_calls: 256,
             agent: "Graphophone phone".to_owned(),
         };
-        let bound = Endpoint::bind_with(endpoint, engine, config.rtcp_interval).await;
+        let bound = Endpoint::bind_with(endpoint, engine, config.rtcp_interval, None).await;
         let (endpoint, incoming) = bound.map_err(PhoneError::Bind)?;
         let addresses = [endpoint.udp_addrs(), endpoint.tcp_addrs()].concat();
         let shared = Arc::new(Shared {

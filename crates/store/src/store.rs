@@ -5,6 +5,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use graphophone_call::{CallId, OperationId};
@@ -22,7 +23,7 @@ use crate::{
         NotificationState, OperationRecord, Owed, Pruned, Sequence, Unfinished, UnixMillis,
     },
     schema,
-    writer::{self, Job},
+    writer::{self, Job, Waits},
 };
 
 const DATABASE_FILE: &str = "graphophone.db";
@@ -38,6 +39,7 @@ pub struct Store {
 
 struct Inner {
     writer: mpsc::Sender<Job>,
+    waits: Arc<Waits>,
     reader: Reader,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -62,12 +64,18 @@ impl Store {
         let read_from = schema::open_for_reading(&path)?;
         let (reader, read_thread) =
             Reader::start(read_from, Arc::clone(&lock)).map_err(OpenError::SystemThread)?;
-        let (writer, write_thread) =
+        let (writer, waits, write_thread) =
             writer::start(write_to, lock).map_err(OpenError::SystemThread)?;
         // The reader first: the last connection to close folds the log into the database, and
         // only the writer's may.
         let threads = Mutex::new(vec![read_thread, write_thread]);
-        Ok(Self { inner: Arc::new(Inner { writer, reader, threads }) })
+        Ok(Self { inner: Arc::new(Inner { writer, waits, reader, threads }) })
+    }
+
+    /// The longest that a write has waited to be durable since this was last asked, the one at
+    /// hand included. For one reader: asking forgets.
+    pub fn take_longest_wait(&self) -> Duration {
+        self.inner.waits.take()
     }
 
     /// Makes everything in `commit` durable together, and answers when it is.

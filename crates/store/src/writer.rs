@@ -2,9 +2,12 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -24,8 +27,8 @@ const CHECKPOINT_BUSY: i64 = 4_000;
 
 /// What the thread is asked to do.
 pub(crate) enum Job {
-    /// Write, then answer.
-    Write(Box<dyn Write>),
+    /// Write, then answer; since when the caller waits.
+    Write(Box<dyn Write>, Instant),
     /// End when everything before it is answered.
     Close,
 }
@@ -44,7 +47,7 @@ impl Job {
         work: impl Fn(&Connection, &mut Tally) -> Result<T, StoreError> + Send + 'static,
     ) -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
         let (answer, answered) = oneshot::channel();
-        (Self::Write(Box::new(Pending { work, result: None, answer })), answered)
+        (Self::Write(Box::new(Pending { work, result: None, answer }), Instant::now()), answered)
     }
 }
 
@@ -71,16 +74,57 @@ where
     }
 }
 
+/// How long writes wait: told by the thread, for whoever measures.
+pub(crate) struct Waits {
+    begun: Instant,
+    /// Since when the first one of the batch waits, in nanoseconds after `begun`; 0 without one.
+    oldest: AtomicU64,
+    /// Longest wait since it was last asked for.
+    longest: AtomicU64,
+}
+
+impl Waits {
+    fn new() -> Self {
+        Self { begun: Instant::now(), oldest: AtomicU64::new(0), longest: AtomicU64::new(0) }
+    }
+
+    fn begins(&self, since: Instant) {
+        self.oldest.store(nanoseconds(since - self.begun).max(1), Ordering::Relaxed);
+    }
+
+    fn ends(&self) {
+        let oldest = self.oldest.swap(0, Ordering::Relaxed);
+        let waited = nanoseconds(self.begun.elapsed()).saturating_sub(oldest);
+        self.longest.fetch_max(waited, Ordering::Relaxed);
+    }
+
+    /// The longest wait since this was last called, that of the write at hand included.
+    pub(crate) fn take(&self) -> Duration {
+        let longest = self.longest.swap(0, Ordering::Relaxed);
+        let waiting = match self.oldest.load(Ordering::Relaxed) {
+            0 => 0,
+            oldest => nanoseconds(self.begun.elapsed()).saturating_sub(oldest),
+        };
+        Duration::from_nanos(longest.max(waiting))
+    }
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Starts the thread; it ends at [`Job::Close`], or when the last sender is dropped.
 pub(crate) fn start(
     connection: Connection,
     lock: Arc<DirectoryLock>,
-) -> io::Result<(mpsc::Sender<Job>, JoinHandle<()>)> {
+) -> io::Result<(mpsc::Sender<Job>, Arc<Waits>, JoinHandle<()>)> {
     let (jobs, queue) = mpsc::channel(QUEUE);
+    let waits = Arc::new(Waits::new());
+    let told = Arc::clone(&waits);
     let thread = thread::Builder::new()
         .name("store-writer".into())
-        .spawn(move || run(connection, queue, lock))?;
-    Ok((jobs, thread))
+        .spawn(move || run(connection, queue, &told, lock))?;
+    Ok((jobs, waits, thread))
 }
 
 /// Changes of the sums that a batch makes.
@@ -91,7 +135,12 @@ pub(crate) struct Tally {
     pub(crate) given_up: i64,
 }
 
-fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, lock: Arc<DirectoryLock>) {
+fn run(
+    mut connection: Connection,
+    mut queue: mpsc::Receiver<Job>,
+    waits: &Waits,
+    lock: Arc<DirectoryLock>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut closing = false;
     while !closing {
@@ -99,7 +148,12 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, lock: Arc<Dir
         closing = next.is_none();
         while let Some(job) = next {
             match job {
-                Job::Write(write) => batch.push(write),
+                Job::Write(write, since) => {
+                    if batch.is_empty() {
+                        waits.begins(since);
+                    }
+                    batch.push(write);
+                }
                 Job::Close => {
                     closing = true;
                     break;
@@ -109,6 +163,7 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Job>, lock: Arc<Dir
         }
         if !batch.is_empty() {
             write(&mut connection, &mut batch);
+            waits.ends();
             checkpoint(&connection, queue.is_empty());
         }
     }

@@ -180,7 +180,13 @@ impl From<CreateError> for ApiError {
             CreateError::Dial(
                 DialError::ConfigDenies | DialError::ConfigDevProfile | DialError::ConfigNoTrunk,
             ) => Self::BotTargetDenied(error.to_string()),
-            CreateError::TooManyCalls => Self::BotTooFast,
+            CreateError::TooManyCalls => {
+                Self::BotTooManyCalls { reason: error.to_string(), retry_after: 2 }
+            }
+            CreateError::Overloaded { retry_after, .. } => Self::BotTooManyCalls {
+                reason: error.to_string(),
+                retry_after: retry_after.as_secs(),
+            },
             CreateError::Command(error) => error.into(),
         }
     }

@@ -56,6 +56,7 @@ pub fn router(state: AppState) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/graphophone/v1/deliveries", get(admin::deliveries))
+        .route("/graphophone/v1/load", get(admin::load))
         .route("/graphophone/v1/samples/{name}", get(samples::sample))
         .route("/graphophone/v1/phone", get(phone::status))
         .route("/graphophone/v1/phone/heard.wav", get(phone::heard))

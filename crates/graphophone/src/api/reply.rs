@@ -86,7 +86,9 @@ impl Refusal {
         if let Some(challenge) = self.challenge {
             insert(&mut response, header::WWW_AUTHENTICATE, challenge);
         }
-        if matches!(self.error, ApiError::BotTooFast | ApiError::ServerUnavailable) {
+        if let ApiError::BotTooManyCalls { retry_after, .. } = self.error {
+            insert(&mut response, header::RETRY_AFTER, &retry_after.to_string());
+        } else if self.error == ApiError::ServerUnavailable {
             insert(&mut response, header::RETRY_AFTER, "2");
         }
         response

@@ -215,6 +215,14 @@ impl Config {
                 faults.add(setting, zero);
             }
         }
+        for (setting, value) in [
+            ("admission.engine_thread_percent", self.admission.engine_thread_percent),
+            ("admission.process_percent", self.admission.process_percent),
+        ] {
+            if value > 100 {
+                faults.add(setting, "must be 0 to 100");
+            }
+        }
         if self.rtp.ports.0.clone().count() < 2 {
             faults.add("rtp.ports", "a call needs two ports");
         }
@@ -276,8 +284,12 @@ mod tests {
     #[test]
     fn all_faults_are_reported_at_once_with_their_settings() {
         let text = "[https]\nlisten = \"0.0.0.0:8443\"\n[limits]\ncalls = 0\n\
+                    [admission]\nprocess_percent = 101\n\
                     [[route]]\nto = \"*\"\napp = \"9f3c9f3c-0000-0000-0000-000000000000\"";
-        assert_eq!(faults(text), ["https.cert", "https.key", "route.app", "limits.calls"]);
+        assert_eq!(
+            faults(text),
+            ["https.cert", "https.key", "route.app", "limits.calls", "admission.process_percent"]
+        );
     }
 
     #[test]

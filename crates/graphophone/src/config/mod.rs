@@ -51,6 +51,7 @@ pub struct Config {
     pub prompts: PromptsSection,
     pub callbacks: Callbacks,
     pub limits: Limits,
+    pub admission: AdmissionSection,
     pub calls: Calls,
     pub operations: Operations,
     pub media: Media,
@@ -178,6 +179,17 @@ sections! {
     }
     /// `[limits]`
     Limits { calls: usize, queued_operations: usize, }
+    /// `[admission]`
+    AdmissionSection {
+        enabled: bool,
+        free_calls: usize,
+        engine_thread_percent: u8,
+        process_percent: u8,
+        lateness: Interval,
+        queue_age: Interval,
+        fetch_wait: Interval,
+        store_age: Interval,
+    }
     /// `[calls]`
     Calls { keep_alive: Interval, answer_within: Interval, ring_for: Interval, }
     /// `[operations]`

@@ -1,9 +1,12 @@
-//! The only place that drives `call::Call`: one task for each call, and the map of all of them.
+//! The only place that drives `call::Call`: one task for each call, the map of all of them, and the
+//! door in front of it.
 
+mod admission;
 mod audio;
 mod backlog;
 mod call_task;
 mod dial;
+mod door;
 mod ledger;
 mod playouts;
 mod record;
@@ -13,7 +16,9 @@ mod request;
 #[cfg(test)]
 mod testing;
 
+pub use admission::{AdmissionLimits, LoadSample, Reason, Standing};
 pub use dial::{DialError, DialRules, Route, Target};
+pub use door::{Door, LoadReport};
 pub(crate) use ledger::unix_millis;
 pub use recovery::recover;
 pub use registry::{Calls, CallsParts, CreateError};

@@ -19,8 +19,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    admission::Reason,
     call_task::{CallTask, Line},
     dial::{DialError, DialRules, Route, Target},
+    door::Door,
     ledger::Ledger,
     request::{CommandError, Request, View},
 };
@@ -41,6 +43,7 @@ pub(super) struct Shared {
     settings: Settings,
     dial: DialRules,
     max_calls: usize,
+    door: Door,
     sip: OnceLock<Endpoint>,
     calls: Mutex<HashMap<CallId, Entry>>,
     tasks: TaskTracker,
@@ -83,6 +86,8 @@ pub struct CallsParts {
     pub dial: DialRules,
     /// Most calls at one time.
     pub max_calls: usize,
+    /// Whether the load leaves room for new ones.
+    pub door: Door,
 }
 
 /// Why a call is not made. Nothing was dialled or stored.
@@ -94,6 +99,14 @@ pub enum CreateError {
     /// The server has as many calls as it is allowed.
     #[error("The server is at its limit of calls (limits.calls): try again later")]
     TooManyCalls,
+    /// The server is at its limit of load.
+    #[error("The server takes no more calls for now: {reason}")]
+    Overloaded {
+        /// What is at its limit.
+        reason: Reason,
+        /// When it may be tried again, in whole seconds.
+        retry_after: Duration,
+    },
     /// The call could not be made durable.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -109,6 +122,7 @@ impl Calls {
                 settings: parts.settings,
                 dial: parts.dial,
                 max_calls: parts.max_calls,
+                door: parts.door,
                 sip: OnceLock::new(),
                 calls: Mutex::default(),
                 tasks: TaskTracker::new(),
@@ -133,6 +147,11 @@ impl Calls {
         &self.shared.prompts
     }
 
+    /// Who decides whether the load leaves room for new calls.
+    pub fn door(&self) -> &Door {
+        &self.shared.door
+    }
+
     /// Makes an outgoing call and dials once it is durable.
     ///
     /// # Errors
@@ -144,6 +163,7 @@ impl Calls {
         service_hosted: bool,
     ) -> Result<View, CreateError> {
         let route = self.shared.dial.route(target)?;
+        self.shared.door.admit()?;
         let now = Instant::now().into_std();
         let mut settings = self.shared.settings.clone();
         let ring_timeout = ring_for(&settings, &details);
@@ -154,7 +174,7 @@ impl Calls {
         self.start(call, details, Line::Dial(Box::new(dial))).await
     }
 
-    /// Takes in an incoming leg for a bot and notifies it.
+    /// Takes in an incoming leg for a bot and notifies it. The endpoint has asked [`Door`] already.
     ///
     /// # Errors
     /// [`CreateError`]; the leg is then dropped, which refuses it.

@@ -138,6 +138,11 @@ impl Prompts {
         Ok(Arc::clone(audio.encoded(codec)).into())
     }
 
+    /// How long the oldest fetch has waited that only the number of all fetches holds up.
+    pub fn longest_wait(&self) -> std::time::Duration {
+        self.0.gate.longest_wait()
+    }
+
     /// Warms the cache (`preFetchMedia`) in the background; failures are logged and forgotten.
     pub fn prefetch(&self, owner: Owner, prompts: &[MediaPrompt]) {
         for prompt in prompts {

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
@@ -61,7 +62,14 @@ struct State {
     running: usize,
     per_app: HashMap<Owner, usize>,
     per_host: HashMap<String, usize>,
-    waiting: VecDeque<(Claim, oneshot::Sender<Pass>)>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    claim: Claim,
+    turn: oneshot::Sender<Pass>,
+    since: Instant,
 }
 
 impl Gate {
@@ -77,16 +85,31 @@ impl Gate {
             if self.limits.admit(&state, &claim) {
                 return Ok(self.pass(&mut state, claim));
             }
-            state.waiting.retain(|(_, turn)| !turn.is_closed());
-            let theirs = state.waiting.iter().filter(|(other, _)| other.app == claim.app).count();
+            state.waiting.retain(|other| !other.turn.is_closed());
+            let theirs = state.waiting.iter().filter(|it| it.claim.app == claim.app).count();
             if state.waiting.len() >= self.limits.waiting || theirs >= self.limits.waiting_per_app {
                 return Err(Full);
             }
-            let (sender, turn) = oneshot::channel();
-            state.waiting.push_back((claim, sender));
-            turn
+            let (sender, receiver) = oneshot::channel();
+            let since = Instant::now();
+            state.waiting.push_back(Waiting { claim, turn: sender, since });
+            receiver
         };
         turn.await.map_err(|_| Full)
+    }
+
+    /// How long the oldest fetch has waited that nothing but the limit of all holds up: who waits
+    /// for a slow host of its own is no burden to the others.
+    pub(crate) fn longest_wait(&self) -> Duration {
+        let state = self.lock();
+        if state.running < self.limits.total {
+            return Duration::ZERO;
+        }
+        let mut burdened = state
+            .waiting
+            .iter()
+            .filter(|it| !it.turn.is_closed() && self.limits.has_share(&state, &it.claim));
+        burdened.next().map_or(Duration::ZERO, |it| it.since.elapsed())
     }
 
     fn pass(self: &Arc<Self>, state: &mut State, claim: Claim) -> Pass {
@@ -101,10 +124,10 @@ impl Gate {
         state.running -= 1;
         decrement(&mut state.per_app, claim.app);
         decrement(&mut state.per_host, claim.host.clone());
-        state.waiting.retain(|(_, turn)| !turn.is_closed());
+        state.waiting.retain(|it| !it.turn.is_closed());
         let mut turns = Vec::new();
         while let Some(next) = self.limits.next(&state)
-            && let Some((claim, turn)) = state.waiting.remove(next)
+            && let Some(Waiting { claim, turn, .. }) = state.waiting.remove(next)
         {
             turns.push((self.pass(&mut state, claim), turn));
         }
@@ -122,16 +145,19 @@ impl Gate {
 
 impl GateLimits {
     fn admit(&self, state: &State, claim: &Claim) -> bool {
-        state.running < self.total
-            && state.per_app.get(&claim.app).is_none_or(|running| *running < self.per_app)
+        state.running < self.total && self.has_share(state, claim)
+    }
+
+    fn has_share(&self, state: &State, claim: &Claim) -> bool {
+        state.per_app.get(&claim.app).is_none_or(|running| *running < self.per_app)
             && state.per_host.get(&claim.host).is_none_or(|running| *running < self.per_host)
     }
 
     fn next(&self, state: &State) -> Option<usize> {
         let admissible =
-            state.waiting.iter().enumerate().filter(|(_, (claim, _))| self.admit(state, claim));
+            state.waiting.iter().enumerate().filter(|(_, it)| self.admit(state, &it.claim));
         admissible
-            .min_by_key(|(_, (claim, _))| state.per_app.get(&claim.app).copied().unwrap_or(0))
+            .min_by_key(|(_, it)| state.per_app.get(&it.claim.app).copied().unwrap_or(0))
             .map(|(index, _)| index)
     }
 }
@@ -166,6 +192,7 @@ mod tests {
         let held = [go(&gate, 1, "slow"), go(&gate, 1, "slow")].map(Option::unwrap);
         let mut third = wait(&gate, 1, "slow");
         assert!(third.as_mut().now_or_never().is_none());
+        assert!(gate.longest_wait().is_zero(), "and burdens nobody");
         assert!(go(&gate, 1, "fast").is_some());
         drop(held);
         assert!(third.now_or_never().unwrap().is_ok());
@@ -179,6 +206,7 @@ mod tests {
         let mut second = wait(&gate, 2, "d");
         assert!(first.as_mut().now_or_never().is_none());
         assert!(second.as_mut().now_or_never().is_none());
+        assert!(!gate.longest_wait().is_zero(), "there is no place for anybody");
         let [one, _two, _three] = greedy;
         drop(one);
         let _modest = second.now_or_never().unwrap().unwrap();

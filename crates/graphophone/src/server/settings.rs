@@ -12,6 +12,7 @@ use graphophone_sip::{EndpointConfig, PhoneAccount, Trunk};
 use crate::{
     auth::{AppSettings, AuthSettings, Secret},
     config::{self, CompatMode, Config, MediaIo, Profile, SipListen},
+    engine::AdmissionLimits,
     prompts::{FetchLimits, Settings as PromptsSettings},
 };
 
@@ -74,6 +75,20 @@ pub(super) fn call_settings(config: &Config) -> graphophone_call::Settings {
         queue_limit: config.limits.queued_operations,
         notify_cut_operations: config.operations.notify_on_hang_up,
         ..graphophone_call::Settings::default()
+    }
+}
+
+pub(super) fn admission_limits(config: &Config) -> AdmissionLimits {
+    let limits = &config.admission;
+    AdmissionLimits {
+        enabled: limits.enabled,
+        free_calls: limits.free_calls,
+        engine_thread: f64::from(limits.engine_thread_percent) / 100.0,
+        process: f64::from(limits.process_percent) / 100.0,
+        lateness: limits.lateness.0,
+        queue_age: limits.queue_age.0,
+        fetch_wait: limits.fetch_wait.0,
+        store_age: limits.store_age.0,
     }
 }
 

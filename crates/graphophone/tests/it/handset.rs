@@ -102,7 +102,7 @@ async fn the_phone_calls_in_and_presses_keys_over_http() {
 async fn without_the_admin_token_nothing_of_it_is_there_for_anybody() {
     let server = TestServer::start().await;
     let bot = server.bot().await;
-    for path in ["phone", "phone/heard.wav", "deliveries"] {
+    for path in ["phone", "phone/heard.wav", "deliveries", "load"] {
         let path = format!("/graphophone/v1/{path}");
         let answer = bot.send(Method::GET, &path, None).await.unwrap();
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");

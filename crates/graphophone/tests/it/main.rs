@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "all of this binary is tests, helper functions too")]
 
+mod admission;
 mod architecture;
 mod auth;
 mod calls;

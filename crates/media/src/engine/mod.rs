@@ -26,6 +26,7 @@ mod deadlines;
 pub mod driven;
 mod incoming;
 mod ledger;
+mod load;
 mod mailbox;
 mod path;
 mod playout;
@@ -56,6 +57,7 @@ use tokio::sync::oneshot;
 
 pub use self::{
     crossing::DatagramIo,
+    load::{EngineLoad, EngineWindow, Histogram, ThreadLoad, ThreadWindow},
     progress::{PlayoutProgress, SegmentProgress},
     stats::{EngineStats, StreamCounts, StreamStats},
 };
@@ -292,6 +294,12 @@ impl Engine {
     /// What the engine has done so far. It is logged, too, when the engine stops.
     pub fn stats(&self) -> EngineStats {
         self.0.stats()
+    }
+
+    /// What the threads have measured of themselves so far.
+    pub fn load(&self) -> EngineLoad {
+        let threads = self.0.shards.iter().map(|shard| ThreadLoad::read(&shard.counters));
+        EngineLoad { at: Instant::now(), threads: threads.collect() }
     }
 }
 

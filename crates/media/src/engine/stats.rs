@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use super::load::LoadMeter;
+
 macro_rules! counters {
     (
         $(#[$struct_doc:meta])* $snapshot:ident / $counters:ident:
@@ -40,7 +42,7 @@ impl Count {
         self.0.store(self.0.load(Ordering::Relaxed) + more, Ordering::Relaxed);
     }
 
-    fn raise(&self, to: u64) {
+    pub(super) fn raise(&self, to: u64) {
         if to > self.0.load(Ordering::Relaxed) {
             self.0.store(to, Ordering::Relaxed);
         }
@@ -157,6 +159,7 @@ pub(super) struct ShardCounters {
     max_lateness: Count,
     /// Counted by the owners.
     pub(super) commands_refused: AtomicU64,
+    pub(super) load: LoadMeter,
 }
 
 /// Packets that are later than this are counted as late.
@@ -218,6 +221,7 @@ impl ShardCounters {
             self.late_packets.add(1);
         }
         self.max_lateness.raise(nanoseconds(lateness));
+        self.load.lateness.add(lateness);
     }
 
     pub(super) fn add_to(&self, sum: &mut EngineStats) {
@@ -233,6 +237,6 @@ impl ShardCounters {
     }
 }
 
-fn nanoseconds(span: Duration) -> u64 {
+pub(super) fn nanoseconds(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX - 1)
 }

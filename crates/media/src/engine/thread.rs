@@ -46,6 +46,9 @@ const READY: usize = graphophone_datagrams::BATCH;
 /// Rounds of receiving in a row before deadlines and commands are looked at again.
 const ROUNDS: usize = 8;
 
+/// Nice value of the threads: a packet is due, everything else can wait a millisecond.
+const NICE: i32 = -10;
+
 /// Who woke the thread.
 const TIMER: u64 = 0;
 const WAKE: u64 = 1;
@@ -58,9 +61,15 @@ pub(super) enum Command {
     Close(StreamId),
 }
 
+/// A command on its way.
+struct Sent {
+    at: Instant,
+    command: Command,
+}
+
 /// The owners' end of a thread.
 pub(super) struct ShardThread {
-    queue: SyncSender<Command>,
+    queue: SyncSender<Sent>,
     wake: Arc<Wake>,
     pub(super) counters: Arc<ShardCounters>,
     thread: Option<JoinHandle<()>>,
@@ -109,7 +118,7 @@ impl ShardThread {
     }
 
     pub(super) fn send(&self, command: Command) -> Result<(), EngineFull> {
-        match self.queue.try_send(command) {
+        match self.queue.try_send(Sent::now(command)) {
             Ok(()) => {
                 self.wake.wake();
                 Ok(())
@@ -123,7 +132,7 @@ impl ShardThread {
 
     /// Closes a stream, whatever the state of the queue.
     pub(super) fn close(&self, id: StreamId, abandoned: &AtomicBool) {
-        if self.queue.try_send(Command::Close(id)).is_err() {
+        if self.queue.try_send(Sent::now(Command::Close(id))).is_err() {
             abandoned.store(true, Ordering::Release);
             self.wake.sweep.store(true, Ordering::Release);
         }
@@ -143,6 +152,12 @@ impl Drop for ShardThread {
     }
 }
 
+impl Sent {
+    fn now(command: Command) -> Self {
+        Self { at: Instant::now(), command }
+    }
+}
+
 impl Wake {
     fn wake(&self) {
         if !self.pending.swap(true, Ordering::SeqCst) {
@@ -155,10 +170,11 @@ impl Wake {
 /// The thread's own state.
 struct Shell {
     shard: Shard<SocketTable>,
-    commands: Receiver<Command>,
+    commands: Receiver<Sent>,
     wake: Arc<Wake>,
     counters: Arc<ShardCounters>,
     clock: Clock,
+    started: Instant,
     timer: Timer,
     /// Readiness of all sockets.
     sockets: OwnedFd,
@@ -172,7 +188,7 @@ struct Shell {
 
 impl Shell {
     fn new(
-        commands: Receiver<Command>,
+        commands: Receiver<Sent>,
         wake: Arc<Wake>,
         counters: Arc<ShardCounters>,
         crossing: Crossing,
@@ -195,6 +211,7 @@ impl Shell {
             wake,
             counters,
             clock: Clock::new(),
+            started: Instant::now(),
             timer,
             sockets,
             listening,
@@ -204,6 +221,10 @@ impl Shell {
     }
 
     fn run(mut self) {
+        // On Linux it is the calling thread's alone. Most systems allow it to root only.
+        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+            tracing::debug!(%error, "a playout engine thread has no precedence over others");
+        }
         while !self.wake.stop.load(Ordering::Acquire) {
             let ready = self.sleep();
             self.turn(ready);
@@ -219,6 +240,7 @@ impl Shell {
     fn turn(&mut self, mut ready: bool) {
         self.counters.wakes.add(1);
         let now = self.clock.now();
+        let woke = now.at;
         self.take_commands(now);
         if let Some(rest_until) = self.rest_until
             && rest_until <= now.at
@@ -232,6 +254,7 @@ impl Shell {
         // Read anew: what commands and packets took is lateness of what leaves now.
         let now = self.clock.now();
         self.shard.tick(now);
+        self.counters.load.turned(self.started, woke, self.clock.now().at);
     }
 
     /// Sleeps until something is to be done; true if that may be receiving.
@@ -267,7 +290,8 @@ impl Shell {
             return;
         }
         for _ in 0..QUEUE {
-            let Ok(command) = self.commands.try_recv() else { break };
+            let Ok(Sent { at, command }) = self.commands.try_recv() else { break };
+            self.counters.load.command_age.add(now.at.saturating_duration_since(at));
             match command {
                 Command::Add { id, setup, sockets } => self.add(now, id, *setup, sockets),
                 Command::Stream(id, command) => self.shard.handle(now, id, command),

@@ -40,6 +40,11 @@ impl UserAgent {
         if !self.has_slot() || self.room == 0 {
             return self.refuse(reply_to, &request, 503, vec![retry_after()]);
         }
+        // Nothing was made of it yet but a challenge, so refusing costs next to nothing.
+        if let Some(Err(wait)) = self.admit.as_mut().map(|admit| admit()) {
+            let seconds = (HeaderName::RetryAfter, wait.as_secs().max(1).to_string());
+            return self.refuse(reply_to, &request, 503, vec![seconds]);
+        }
         let offer = match self.read_offer(&request, flow) {
             Ok(offer) => offer,
             Err((status, headers)) => return self.refuse(reply_to, &request, status, headers),

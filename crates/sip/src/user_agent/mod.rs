@@ -43,7 +43,7 @@ use self::{
 };
 use crate::{
     digest::{DigestAlgorithm, Guard},
-    endpoint::{Party, PhoneAccount, Trunk},
+    endpoint::{Admit, Party, PhoneAccount, Trunk},
     registrar::{Binding, Registrar},
     result_info::Cause,
     sdp::{self, Agreed},
@@ -132,6 +132,7 @@ pub(crate) struct UserAgent {
     next_leg: u64,
     /// How many more incoming calls the owner has room for.
     room: usize,
+    admit: Option<Admit>,
     guard: Guard,
     registrar: Registrar,
     registrations: Vec<Option<TrunkRegistration>>,
@@ -161,6 +162,7 @@ impl UserAgent {
             merged: HashMap::new(),
             next_leg: 0,
             room: usize::MAX,
+            admit: None,
             guard: Guard::new(secret, &config.digest, now),
             registrar: Registrar::default(),
             registrations,
@@ -185,6 +187,11 @@ impl UserAgent {
     /// How many more incoming calls the owner can take right now.
     pub(crate) fn set_room(&mut self, room: usize) {
         self.room = room;
+    }
+
+    /// Names who decides about incoming calls; without, each one with a slot is taken.
+    pub(crate) fn set_admit(&mut self, admit: Option<Admit>) {
+        self.admit = admit;
     }
 
     /// A connection closed or could not be opened: what waits for an answer on it has failed.

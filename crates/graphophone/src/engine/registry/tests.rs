@@ -40,6 +40,7 @@ impl Kit {
             settings: Settings::default(),
             dial: DialRules::new(&Config::load(Profile::Dev, None, Overrides::new()).unwrap()),
             max_calls: 2,
+            door: Door::default(),
         });
         Self { calls, store, _directory: directory }
     }

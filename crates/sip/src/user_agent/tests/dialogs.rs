@@ -1,5 +1,7 @@
 //! Incoming calls, and what happens inside dialogs of either direction.
 
+use std::time::Duration;
+
 use graphophone_call::{LegEvent, RejectReason, Tone};
 
 use super::harness::*;
@@ -400,6 +402,20 @@ fn a_full_queue_of_the_owner_refuses_calls() {
     bench.receive(&invite("one", "z9hG4bKa", Some(SDP)));
     assert!(bench.only_sent().starts_with("SIP/2.0 503"));
     bench.assert_forgotten();
+}
+
+#[test]
+fn a_call_that_is_not_admitted_is_forgotten_and_may_come_back() {
+    let mut bench = Bench::new();
+    let mut answers = vec![Ok(()), Err(Duration::from_secs(4))];
+    bench.ua.set_admit(Some(Box::new(move || answers.pop().expect("asked once for each"))));
+    bench.receive(&invite("one", "z9hG4bKa", Some(SDP)));
+    let refusal = bench.only_sent();
+    assert!(refusal.starts_with("SIP/2.0 503"), "{refusal}");
+    assert_eq!(header(&refusal, "Retry-After"), "4");
+    bench.assert_forgotten();
+    bench.receive(&invite("two", "z9hG4bKb", Some(SDP)));
+    assert!(bench.only_sent().starts_with("SIP/2.0 100"));
 }
 
 #[test]
