@@ -1,8 +1,10 @@
 //! The commands: what is asked on the command line, and how it ends.
 
+mod bench;
 mod check_config;
 mod demo;
 mod dev;
+mod open_files;
 mod play;
 mod progress;
 mod ready_file;
@@ -41,6 +43,8 @@ enum Command {
     Play(play::Play),
     /// Gets an access token from a running server and prints it.
     Token(token::Token),
+    /// Measures how many calls this machine carries, and at what cost.
+    Bench(bench::Bench),
     /// Checks a configuration file and lists every fault.
     CheckConfig(check_config::CheckConfig),
 }
@@ -149,6 +153,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => dev::run(args, Profile::Production).await,
         Command::Play(args) => play::run(args).await,
         Command::Token(args) => token::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::CheckConfig(args) => check_config::run(&args),
     };
     match outcome {
