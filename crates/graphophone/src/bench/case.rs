@@ -1,6 +1,10 @@
 //! One case: a server, a ladder of calls up to the breaking point, and what each step measured.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, UdpSocket},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 
@@ -8,20 +12,25 @@ use super::{
     calls::{Bot, Pace, Up},
     child::ServerProcess,
     cpu::Cores,
-    far_end::{self, FarEnd},
+    far_end::{self, FarEnd, Leg},
     host::Host,
     ladder::Ladder,
-    meter::Meter,
+    latency,
+    meter::{Meter, SOCKETS},
+    pacing::Pacer,
     prompts::PromptSet,
-    report::{CaseReport, StepReport},
+    report::{CaseReport, Latency, RateReport, RateStep, StepReport},
+    signalling,
 };
 use crate::bot::fetch_token;
 
-/// RTP sockets of the far end.
-const SOCKETS: usize = 16;
+/// Prompts of [`Case::Distinct`].
+const DISTINCT: usize = 1_000;
+/// Silent calls on which commands are timed.
+const SILENT_CALLS: u32 = 4;
 
 /// What is played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
     /// One looping prompt on every call.
     Pcmu,
@@ -29,6 +38,17 @@ pub enum Case {
     Distinct,
     /// As `pcmu`, while the far end sends as much on every call.
     TwoWay,
+}
+
+impl Case {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "pcmu",
+            Self::Distinct => "distinct",
+            Self::TwoWay => "two-way",
+        }
+    }
 }
 
 /// How it is measured.
@@ -50,6 +70,25 @@ pub struct CaseOptions {
     pub prompt_seconds: f64,
     /// Where the server keeps its data; a temporary directory if not set.
     pub data: Option<PathBuf>,
+    /// Plays and cancels that are timed at half load, on each of four silent calls.
+    pub latency_rounds: usize,
+}
+
+/// Rates that are offered in [`run_signalling`].
+#[derive(Clone, Debug)]
+pub struct RateOptions {
+    /// Calls per second of the first step.
+    pub start: usize,
+    /// Between steps.
+    pub step: usize,
+    /// Of the last step.
+    pub max: usize,
+    /// How long each rate is offered.
+    pub length: Duration,
+    /// Whether each call plays 200 ms.
+    pub play: bool,
+    /// Where the server keeps its data; a temporary directory if not set.
+    pub data: Option<PathBuf>,
 }
 
 /// Everything of a case that runs.
@@ -62,6 +101,9 @@ struct Running {
     next_number: u32,
     prompts: usize,
     idle: u64,
+    /// The far end's own audio.
+    pacer: Option<Pacer>,
+    sockets: Vec<UdpSocket>,
     _directory: tempfile::TempDir,
 }
 
@@ -76,7 +118,12 @@ pub fn run_case(
     runtime: &tokio::runtime::Handle,
     show: &mut dyn FnMut(&StepReport),
 ) -> anyhow::Result<CaseReport> {
-    let mut running = Running::start(options, cores, runtime)?;
+    let count = if options.case == Case::Distinct { DISTINCT } else { 1 };
+    let prompts = PromptSet::new(count, options.prompt_seconds)?;
+    let mut running = Running::start(prompts, options.data.as_deref(), cores, runtime)?;
+    if options.case == Case::TwoWay {
+        running.talk(cores)?;
+    }
     let mut ladder = Ladder::new(options.start, options.step, options.max);
     let mut steps = Vec::new();
     while let Some(calls) = ladder.next() {
@@ -87,34 +134,69 @@ pub fn run_case(
         show(&step);
         steps.push(step);
     }
-    running.stop();
+    running.bring_to(ladder.clean() / 2)?;
+    let latency = (options.latency_rounds > 0 && ladder.clean() > 0)
+        .then(|| running.latency(options.latency_rounds))
+        .transpose()?;
+    let tear_down = running.bot.delete(std::mem::take(&mut running.up))?;
+    running.server.stop();
     Ok(CaseReport {
-        case: format!("{:?}", options.case).to_lowercase(),
+        case: options.case.name().to_owned(),
         clean: ladder.clean(),
         broken: ladder.broken(),
         steps,
+        latency,
+        tear_down_per_second: tear_down.rate(),
     })
+}
+
+/// Offers calls at rising rates until one is not kept; `show` sees each step when it is done.
+///
+/// # Errors
+/// When something does not work; being slow is no error.
+pub fn run_signalling(
+    options: &RateOptions,
+    cores: Cores,
+    runtime: &tokio::runtime::Handle,
+    show: &mut dyn FnMut(&RateStep),
+) -> anyhow::Result<RateReport> {
+    let prompts = PromptSet::new(1, 0.2)?;
+    let mut running = Running::start(prompts, options.data.as_deref(), cores, runtime)?;
+    let uri = options.play.then(|| running.host.prompt(0));
+    let mut ladder = Ladder::new(options.start, options.step, options.max);
+    let mut steps = Vec::new();
+    while let Some(rate) = ladder.next() {
+        let first = running.next_number;
+        running.next_number += (rate as f64 * options.length.as_secs_f64()).ceil() as u32;
+        let cpu = || running.server.cpu_time();
+        let told = running.host.notifications();
+        let mut step =
+            signalling::offer(&running.bot, rate, options.length, first, uri.as_deref(), &cpu)?;
+        step.notifications = running.host.notifications() - told;
+        ladder.take(step.kept);
+        show(&step);
+        steps.push(step);
+    }
+    running.server.stop();
+    Ok(RateReport { kept_per_second: ladder.clean(), broken_per_second: ladder.broken(), steps })
 }
 
 impl Running {
     fn start(
-        options: &CaseOptions,
+        prompts: PromptSet,
+        data: Option<&Path>,
         cores: Cores,
         runtime: &tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
-        let count = match options.case {
-            Case::Pcmu | Case::TwoWay => 1,
-            Case::Distinct => 1_000,
-        };
-        let prompts = PromptSet::new(count, options.prompt_seconds)?;
-        let directory = match &options.data {
+        let count = prompts.len();
+        let directory = match data {
             Some(data) => tempfile::Builder::new().prefix("bench-").tempdir_in(data),
             None => tempfile::Builder::new().prefix("graphophone-bench-").tempdir(),
         }
         .context("no directory for the server's data")?;
         let server = ServerProcess::start(directory.path(), cores)?;
         let expected = prompts.clone();
-        let (meter, _) = Meter::start(std::net::Ipv4Addr::LOCALHOST, SOCKETS)?;
+        let (meter, sockets) = Meter::start(Ipv4Addr::LOCALHOST)?;
         let expect = Box::new(move |number| expected.expected(number));
         let far_end = FarEnd::start(far_end::loopback(), meter.clone(), expect)?;
         let host = Host::start(prompts)?;
@@ -137,6 +219,8 @@ impl Running {
             next_number: 0,
             prompts: count,
             idle: 0,
+            pacer: None,
+            sockets,
             _directory: directory,
         };
         running.warm_up()?;
@@ -167,6 +251,7 @@ impl Running {
         self.next_number += missing;
         let (up, pace) = self.bot.create(numbers, &|number| Some(self.prompt(number)))?;
         self.up.extend(up);
+        self.send_on_all();
         Ok(pace)
     }
 
@@ -182,7 +267,27 @@ impl Running {
         Ok(step)
     }
 
-    fn stop(self) {
-        self.server.stop();
+    /// From now on the far end sends on every call, too.
+    fn talk(&mut self, cores: Cores) -> anyhow::Result<()> {
+        let sockets = self.sockets.iter().map(UdpSocket::try_clone).collect::<Result<_, _>>()?;
+        self.pacer = Some(Pacer::start(sockets, cores.meter)?);
+        Ok(())
+    }
+
+    fn send_on_all(&self) {
+        let Some(pacer) = &self.pacer else { return };
+        let target = |(number, leg): (u32, Leg)| (number as usize % SOCKETS, leg.peer);
+        pacer.set(self.bot.far_end.up().into_iter().map(target).collect());
+    }
+
+    /// Plays and cancels on silent calls beside those that play.
+    fn latency(&mut self, rounds: usize) -> anyhow::Result<Latency> {
+        let numbers = (self.next_number..self.next_number + SILENT_CALLS).collect();
+        self.next_number += SILENT_CALLS;
+        let (silent, _) = self.bot.create(numbers, &|_| None)?;
+        let latency =
+            latency::measure(&self.bot, &self.meter, &silent, &self.host.prompt(0), rounds)?;
+        self.bot.delete(silent)?;
+        Ok(latency)
     }
 }

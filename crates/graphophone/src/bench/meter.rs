@@ -17,12 +17,14 @@ use socket2::{Domain, Socket, Type};
 use self::streams::Streams;
 use super::{content::Expected, grid::Tally};
 
-/// What a receive buffer asks for: 16 of them hold a second of 4,000 streams.
-const RECEIVE_BUFFER: usize = 8 << 20;
+/// RTP sockets, shared by all streams. Looking at an empty one costs a system call.
+pub(super) const SOCKETS: usize = 4;
+/// What a receive buffer asks for; the system may give less (`net.core.rmem_max`).
+const RECEIVE_BUFFER: usize = 16 << 20;
 /// Packets taken from one socket before the next one has its turn.
 const TURN: usize = 256;
 /// Between looks at empty sockets. Short against the 5 ms that count.
-const NAP_MEASURING: Duration = Duration::from_micros(50);
+const NAP_MEASURING: Duration = Duration::from_micros(100);
 const NAP: Duration = Duration::from_millis(1);
 
 /// What a window saw.
@@ -61,13 +63,12 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Binds `sockets` sockets on `ip` and starts the thread; it inherits the caller's cores.
+    /// Binds [`SOCKETS`] sockets on `ip` and starts the thread; it inherits the caller's cores.
     ///
     /// # Errors
     /// When a socket cannot be had.
-    pub(super) fn start(ip: Ipv4Addr, sockets: usize) -> anyhow::Result<(Self, Vec<UdpSocket>)> {
-        let sockets: Vec<UdpSocket> =
-            (0..sockets.max(1)).map(|_| bind(ip)).collect::<io::Result<_>>()?;
+    pub(super) fn start(ip: Ipv4Addr) -> anyhow::Result<(Self, Vec<UdpSocket>)> {
+        let sockets: Vec<UdpSocket> = (0..SOCKETS).map(|_| bind(ip)).collect::<io::Result<_>>()?;
         let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
         let ours = sockets.iter().map(UdpSocket::try_clone).collect::<io::Result<Vec<_>>>()?;
         let (orders, received) = channel();

@@ -5,26 +5,38 @@
 //! [`grid`], [`content`]), and a bot that speaks the API ([`calls`], [`host`]). [`ladder`] decides
 //! how many calls come next; [`case`] does it.
 
+mod bare;
 mod calls;
+mod card;
 mod case;
 mod child;
 mod content;
 mod cpu;
+mod dialler;
 mod far_end;
+mod foreign;
 mod grid;
 mod histogram;
 mod host;
 mod http;
 mod ladder;
+mod latency;
 mod meter;
+mod pacing;
+mod plot;
 mod process;
 mod prompts;
 mod report;
+mod signalling;
 mod sip;
 
-pub use case::{Case, CaseOptions, run_case};
+pub use bare::run_bare;
+pub use card::Card;
+pub use case::{Case, CaseOptions, RateOptions, run_case, run_signalling};
 pub use cpu::Cores;
-pub use report::{CaseReport, StepReport};
+pub use foreign::{Foreign, ForeignReport};
+pub use plot::plot;
+pub use report::{CaseReport, Latency, Quantiles, RateReport, RateStep, StepReport};
 
 /// Keeps the calling thread, and all it starts, off the server's core.
 ///

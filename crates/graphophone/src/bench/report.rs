@@ -73,6 +73,82 @@ pub struct CaseReport {
     pub broken: Option<usize>,
     /// In the order in which they were tried.
     pub steps: Vec<StepReport>,
+    /// How soon commands are heard at half of `clean`; not measured for the bare sender.
+    pub latency: Option<Latency>,
+    /// Calls hung up per second at the end; 0 for the bare sender.
+    pub tear_down_per_second: f64,
+}
+
+/// From just before a request is written to what is heard of it, in milliseconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Latency {
+    /// playPrompt of a cached prompt, to the arrival of the first packet.
+    pub play_first_packet_ms: Quantiles,
+    /// cancelMediaProcessing, to the arrival of the last packet; 0 if none came after the request.
+    pub cancel_last_packet_ms: Quantiles,
+}
+
+/// One offered rate.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateStep {
+    /// Calls per second that were offered.
+    pub offered_per_second: usize,
+    /// How many in all.
+    pub calls: usize,
+    /// Those that failed.
+    pub failed: usize,
+    /// How the first of them did.
+    pub failure: Option<String>,
+    /// Whether none failed and the server kept up.
+    pub kept: bool,
+    /// Calls per second, from the first request to the last BYE.
+    pub per_second: f64,
+    /// From when a call was due to its ACK.
+    pub set_up_ms: Quantiles,
+    /// Processor time of the server for a call.
+    pub cpu_ms_per_call: f64,
+    /// Load of the server's core, 0 to 1.
+    pub core: f64,
+    /// Notifications that came meanwhile.
+    pub notifications: u64,
+}
+
+/// A ladder of rates.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RateReport {
+    /// The highest rate that was kept.
+    pub kept_per_second: usize,
+    /// The lowest that was not, twice.
+    pub broken_per_second: Option<usize>,
+    /// In the order in which they were tried.
+    pub steps: Vec<RateStep>,
+}
+
+impl RateStep {
+    /// The head of [`RateStep::line`]'s columns.
+    pub const HEAD: &'static str =
+        "offered/s   kept  failed     done/s  set-up p50 ms   p99 ms  CPU ms/call  core %";
+
+    /// One line for people.
+    pub fn line(&self) -> String {
+        format!(
+            "{:9}  {:>5}{:8}{:11.0}{:15.1}{:9.1}{:13.2}{:8.0}  {}",
+            self.offered_per_second,
+            if self.kept { "yes" } else { "no" },
+            self.failed,
+            self.per_second,
+            self.set_up_ms.p50,
+            self.set_up_ms.p99,
+            self.cpu_ms_per_call,
+            self.core * 100.0,
+            self.failure.as_deref().unwrap_or_default()
+        )
+        .trim_end()
+        .to_owned()
+    }
 }
 
 impl StepReport {

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod auth;
+mod bench;
 mod calls;
 mod cancel;
 mod cli;
