@@ -1,10 +1,7 @@
 //! The bot: creates calls to the far end, plays on them and hangs them up, several at a time.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -19,7 +16,7 @@ use super::{
 /// Connections of the bot.
 const CONNECTIONS: usize = 8;
 /// A call that is not up by then will not be.
-const UP_WITHIN: Duration = Duration::from_secs(10);
+const UP_WITHIN: Duration = Duration::from_secs(20);
 /// A command to a call that is not established yet is tried again so often.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -45,51 +42,51 @@ pub(super) struct Up {
 }
 
 /// How fast it went.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     pub(super) calls: usize,
     pub(super) took: Duration,
+    /// Why the first one failed that did; the rest was not tried then.
+    pub(super) failure: Option<String>,
 }
 
 impl Pace {
     /// Calls per second.
-    pub(super) fn rate(self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         self.calls as f64 / self.took.as_secs_f64().max(1e-9)
     }
 }
 
 impl Bot {
-    /// Sets calls up and plays `uri(number)` in a loop on each, unless there is none.
-    ///
-    /// # Errors
-    /// The first refusal.
+    /// Sets calls up and plays `uri(number)` in a loop on each, unless there is none. Stops at the
+    /// first refusal, which the pace holds: a server that knows its limit is no fault.
     pub(super) fn create(
         &self,
         numbers: Vec<u32>,
         uri: &(dyn Fn(u32) -> Option<String> + Sync),
-    ) -> anyhow::Result<(Vec<Up>, Pace)> {
+    ) -> (Vec<Up>, Pace) {
         self.spread(numbers, |client, number| {
             let up = self.create_one(client, number)?;
-            if let Some(uri) = uri(number) {
-                play(client, &up.id, &uri, true)?;
+            let Some(uri) = uri(number) else { return Ok(up) };
+            match play(client, &up.id, &uri, true) {
+                Ok(_) => Ok(up),
+                Err(error) => {
+                    let _ = client.send("DELETE", &path_of(&up.id), &Value::Null);
+                    Err(error)
+                }
             }
-            Ok(up)
         })
     }
 
     /// Hangs calls up.
-    ///
-    /// # Errors
-    /// When the server does not answer.
-    pub(super) fn delete(&self, calls: Vec<Up>) -> anyhow::Result<Pace> {
-        let (_, pace) = self.spread(calls, |client, call| {
-            let path = format!("/v1.0/communications/calls/{}", call.id);
-            client.send("DELETE", &path, &Value::Null)?;
+    pub(super) fn delete(&self, calls: Vec<Up>) -> Pace {
+        let hang_up = |client: &mut Client, call: Up| {
+            client.send("DELETE", &path_of(&call.id), &Value::Null)?;
             self.far_end
                 .wait(call.number, Stage::Ended, UP_WITHIN)
                 .with_context(|| format!("call {} is not hung up", call.number))
-        })?;
-        Ok(pace)
+        };
+        self.spread(calls, hang_up).1
     }
 
     /// A connection of the bot.
@@ -117,9 +114,10 @@ impl Bot {
             }],
         });
         let id = client.send("POST", "/v1.0/communications/calls", &body)?.id()?;
-        self.far_end
-            .wait(number, Stage::Confirmed, UP_WITHIN)
-            .with_context(|| format!("call {number} is not answered"))?;
+        if self.far_end.wait(number, Stage::Confirmed, UP_WITHIN).is_none() {
+            let _ = client.send("DELETE", &path_of(&id), &Value::Null);
+            bail!("call {number} is not up in time");
+        }
         Ok(Up { number, id })
     }
 
@@ -127,33 +125,45 @@ impl Bot {
         &self,
         items: Vec<T>,
         work: impl Fn(&mut Client, T) -> anyhow::Result<R> + Sync,
-    ) -> anyhow::Result<(Vec<R>, Pace)> {
+    ) -> (Vec<R>, Pace) {
         let since = Instant::now();
-        let items: Vec<Mutex<Option<T>>> =
-            items.into_iter().map(|item| Mutex::new(Some(item))).collect();
-        let next = AtomicUsize::new(0);
-        let done = Arc::new(Mutex::new(Vec::with_capacity(items.len())));
-        let lane = || -> anyhow::Result<()> {
-            let mut client = self.connect()?;
-            while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let item = item.lock().unwrap_or_else(PoisonError::into_inner).take();
-                let Some(item) = item else { continue };
-                let result = work(&mut client, item)?;
-                done.lock().unwrap_or_else(PoisonError::into_inner).push(result);
+        let lanes = CONNECTIONS.min(items.len());
+        let items = Mutex::new(items.into_iter());
+        let done = Mutex::new((Vec::new(), None));
+        let next = || {
+            let is_failed = lock(&done).1.is_some();
+            if is_failed { None } else { lock(&items).next() }
+        };
+        let lane = || {
+            let mut run = || -> anyhow::Result<()> {
+                let mut client = self.connect()?;
+                while let Some(item) = next() {
+                    let result = work(&mut client, item)?;
+                    lock(&done).0.push(result);
+                }
+                Ok(())
+            };
+            if let Err(error) = run() {
+                lock(&done).1.get_or_insert(format!("{error:#}"));
             }
-            Ok(())
         };
         std::thread::scope(|scope| {
-            let lanes: Vec<_> =
-                (0..CONNECTIONS.min(items.len())).map(|_| scope.spawn(lane)).collect();
-            lanes.into_iter().try_for_each(|lane| {
-                lane.join().unwrap_or_else(|_| bail!("a thread of the bot panicked"))
-            })
-        })?;
-        let done = std::mem::take(&mut *done.lock().unwrap_or_else(PoisonError::into_inner));
+            for _ in 0..lanes {
+                scope.spawn(lane);
+            }
+        });
+        let (done, failure) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         let calls = done.len();
-        Ok((done, Pace { calls, took: since.elapsed() }))
+        (done, Pace { calls, took: since.elapsed(), failure })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn path_of(call: &str) -> String {
+    format!("/v1.0/communications/calls/{call}")
 }
 
 /// Plays a prompt; when the request was written comes back.

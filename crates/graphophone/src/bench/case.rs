@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::{
     calls::{Bot, Pace, Up},
@@ -127,18 +127,18 @@ pub fn run_case(
     let mut ladder = Ladder::new(options.start, options.step, options.max);
     let mut steps = Vec::new();
     while let Some(calls) = ladder.next() {
-        let pace = running.bring_to(calls)?;
+        let pace = running.bring_to(calls);
         std::thread::sleep(options.settle);
-        let step = running.measure(options.window, pace)?;
+        let step = running.measure(options.window, calls, &pace)?;
         ladder.take(step.clean);
         show(&step);
         steps.push(step);
     }
-    running.bring_to(ladder.clean() / 2)?;
+    running.bring_to(ladder.clean() / 2);
     let latency = (options.latency_rounds > 0 && ladder.clean() > 0)
         .then(|| running.latency(options.latency_rounds))
         .transpose()?;
-    let tear_down = running.bot.delete(std::mem::take(&mut running.up))?;
+    let tear_down = running.bot.delete(std::mem::take(&mut running.up));
     running.server.stop();
     Ok(CaseReport {
         case: options.case.name().to_owned(),
@@ -230,9 +230,12 @@ impl Running {
     /// Every prompt into the cache, all code into memory; then what an idle server takes is known.
     fn warm_up(&mut self) -> anyhow::Result<()> {
         let numbers = (0..self.prompts.max(8) as u32).collect();
-        let (up, _) = self.bot.create(numbers, &|number| Some(self.prompt(number)))?;
+        let (up, pace) = self.bot.create(numbers, &|number| Some(self.prompt(number)));
+        if let Some(failure) = pace.failure {
+            bail!("the first calls fail: {failure}");
+        }
         self.next_number = self.prompts.max(8) as u32;
-        self.bot.delete(up)?;
+        self.bot.delete(up);
         self.idle = self.server.resident()?;
         Ok(())
     }
@@ -242,26 +245,29 @@ impl Running {
     }
 
     /// Sets up or hangs up, until there are so many.
-    fn bring_to(&mut self, calls: usize) -> anyhow::Result<Pace> {
+    fn bring_to(&mut self, calls: usize) -> Pace {
         if calls < self.up.len() {
-            self.bot.delete(self.up.split_off(calls))?;
+            self.bot.delete(self.up.split_off(calls));
         }
-        let missing = (calls - self.up.len()) as u32;
+        let missing = calls.saturating_sub(self.up.len()) as u32;
         let numbers = (self.next_number..self.next_number + missing).collect();
         self.next_number += missing;
-        let (up, pace) = self.bot.create(numbers, &|number| Some(self.prompt(number)))?;
+        let (up, pace) = self.bot.create(numbers, &|number| Some(self.prompt(number)));
         self.up.extend(up);
         self.send_on_all();
-        Ok(pace)
+        pace
     }
 
-    fn measure(&self, window: Duration, pace: Pace) -> anyhow::Result<StepReport> {
+    fn measure(&self, window: Duration, wanted: usize, pace: &Pace) -> anyhow::Result<StepReport> {
         let calls = self.up.len();
         let before = self.server.cpu_time()?;
         let window = self.meter.measure(window, calls)?;
         let cpu = self.server.cpu_time()?.saturating_sub(before);
         let grown = self.server.resident()?.saturating_sub(self.idle);
         let mut step = StepReport::new(calls, &window, cpu);
+        if calls < wanted {
+            step.refuse(wanted, pace.failure.clone());
+        }
         step.kib_per_call = grown as f64 / 1_024.0 / calls.max(1) as f64;
         step.set_up_per_second = if pace.calls > 0 { pace.rate() } else { 0.0 };
         Ok(step)
@@ -284,10 +290,10 @@ impl Running {
     fn latency(&mut self, rounds: usize) -> anyhow::Result<Latency> {
         let numbers = (self.next_number..self.next_number + SILENT_CALLS).collect();
         self.next_number += SILENT_CALLS;
-        let (silent, _) = self.bot.create(numbers, &|_| None)?;
+        let (silent, _) = self.bot.create(numbers, &|_| None);
         let latency =
             latency::measure(&self.bot, &self.meter, &silent, &self.host.prompt(0), rounds)?;
-        self.bot.delete(silent)?;
+        self.bot.delete(silent);
         Ok(latency)
     }
 }

@@ -13,7 +13,7 @@ const TONE_LEVEL_DB: f64 = -30.0;
 
 /// What is expected of a stream.
 #[derive(Clone, Debug)]
-pub enum Expected {
+pub(super) enum Expected {
     /// Anything.
     Any,
     /// This encoded prompt, over and over.

@@ -7,7 +7,7 @@ const BUCKETS: usize = 27 * PER_OCTAVE as usize;
 
 /// How often each length of time was seen, in microseconds.
 #[derive(Clone, Debug)]
-pub struct Histogram {
+pub(super) struct Histogram {
     counts: Vec<u64>,
     total: u64,
     max: u64,
@@ -21,7 +21,7 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Adds one.
-    pub fn add(&mut self, micros: u64) {
+    pub(super) fn add(&mut self, micros: u64) {
         let bucket = bucket_of(micros).min(BUCKETS - 1);
         self.counts[bucket] += 1;
         self.total += 1;
@@ -29,22 +29,17 @@ impl Histogram {
     }
 
     /// How many there are.
-    pub fn len(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.total
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.total == 0
-    }
-
     /// The greatest, exactly; 0 if there is none.
-    pub fn max(&self) -> u64 {
+    pub(super) fn max(&self) -> u64 {
         self.max
     }
 
     /// The upper end of the bucket that holds this part (0 to 1) of all; 0 if there is none.
-    pub fn quantile(&self, part: f64) -> u64 {
+    pub(super) fn quantile(&self, part: f64) -> u64 {
         let wanted = (self.total as f64 * part).ceil().max(1.0) as u64;
         let mut seen = 0;
         for (bucket, count) in self.counts.iter().enumerate() {
@@ -104,6 +99,6 @@ mod tests {
         let mut histogram = Histogram::default();
         assert_eq!(histogram.quantile(0.99), 0);
         histogram.add(u64::MAX);
-        assert_eq!((histogram.len(), histogram.quantile(0.5)), (1, u64::MAX));
+        assert_eq!((histogram.count(), histogram.quantile(0.5)), (1, u64::MAX));
     }
 }

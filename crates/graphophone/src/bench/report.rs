@@ -1,6 +1,6 @@
 //! The figures, for programs (serde) and as lines for people.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use serde::Serialize;
 
@@ -16,6 +16,10 @@ pub struct StepReport {
     pub clean: bool,
     /// Why not.
     pub faults: Vec<&'static str>,
+    /// With calls that could not be set up: how many were wanted.
+    pub wanted: Option<usize>,
+    /// What the first of them failed with.
+    pub failure: Option<String>,
     /// Packets that came in the window.
     pub packets: u64,
     /// Sequence numbers that did not come.
@@ -26,7 +30,9 @@ pub struct StepReport {
     pub doubled: u64,
     /// Packets more than 20 ms behind their grid.
     pub late: u64,
-    /// Streams without packets at the end of the window.
+    /// Streams that sent anything.
+    pub streams: usize,
+    /// Calls without packets at the end of the window.
     pub silent: usize,
     /// Packets whose content was compared.
     pub checked: u64,
@@ -162,11 +168,14 @@ impl StepReport {
             calls,
             clean: faults.is_empty(),
             faults,
+            wanted: None,
+            failure: None,
             packets: tally.packets,
             lost: tally.lost,
             reordered: tally.reordered,
             doubled: tally.doubled,
             late: tally.late,
+            streams: window.streams,
             silent: window.silent,
             checked: window.checked,
             wrong: window.wrong,
@@ -175,7 +184,7 @@ impl StepReport {
                 p99: ms(0.99),
                 p999: ms(0.999),
                 max: tally.error.max() as f64 / 1_000.0,
-                n: tally.error.len(),
+                n: tally.error.count(),
             },
             cpu_us_per_packet: cpu.as_secs_f64() * 1e6 / tally.packets.max(1) as f64,
             core: cpu.as_secs_f64() / seconds,
@@ -185,6 +194,14 @@ impl StepReport {
         }
     }
 
+    /// Not all calls that were wanted could be set up.
+    pub(super) fn refuse(&mut self, wanted: usize, failure: Option<String>) {
+        self.clean = false;
+        self.faults.push("calls refused");
+        self.wanted = Some(wanted);
+        self.failure = failure;
+    }
+
     /// The head of [`StepReport::line`]'s columns.
     pub const HEAD: &'static str = "  calls  clean   p50 ms   p99 ms  p99.9 ms   max ms   loss %   late   wrong  µs/packet  core %  meter %  KiB/call  set up/s";
 
@@ -192,7 +209,7 @@ impl StepReport {
     pub fn line(&self) -> String {
         let loss = 100.0 * self.lost as f64 / (self.lost + self.packets).max(1) as f64;
         let Quantiles { p50, p99, p999, max, .. } = self.error_ms;
-        format!(
+        let mut line = format!(
             "{:7}  {:5}{p50:9.2}{p99:9.2}{p999:10.2}{max:9.2}{loss:9.3}{:7}{:8}{:11.2}{:8.0}{:9.0}{:10.1}{:10.0}  {}",
             self.calls,
             if self.clean { "yes" } else { "no" },
@@ -204,9 +221,12 @@ impl StepReport {
             self.kib_per_call,
             self.set_up_per_second,
             self.faults.join(", ")
-        )
-        .trim_end()
-        .to_owned()
+        );
+        if let (Some(wanted), Some(failure)) = (self.wanted, &self.failure) {
+            let _ = write!(line, " ({wanted} wanted: {failure})");
+        }
+        line.truncate(line.trim_end().len());
+        line
     }
 }
 
