@@ -66,11 +66,6 @@ impl<'a> Message<'a> {
         self.all(name).next().unwrap_or_default()
     }
 
-    /// The number of CSeq.
-    pub(super) fn cseq(&self) -> u32 {
-        self.header("cseq").split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(1)
-    }
-
     /// Where the SDP body wants audio, and whether it knows PCMU.
     pub(super) fn audio(&self) -> Option<(SocketAddr, bool)> {
         let line = |prefix: &str| self.body.lines().find_map(|line| line.strip_prefix(prefix));
@@ -204,7 +199,7 @@ mod tests {
         assert_eq!(response.header("record-route"), "<sip:10.0.0.2;lr>");
         assert_eq!(response.header("to"), "<sip:17@127.0.0.1>;tag=t");
         assert_eq!(response.header("content-length"), "5");
-        assert_eq!(response.cseq(), 3);
+        assert_eq!(response.header("cseq"), "3 INVITE");
         assert_eq!(response.body, "v=0\r\n");
     }
 
@@ -235,7 +230,7 @@ mod tests {
         }
         .write();
         let request = Message::parse(text.as_bytes()).unwrap();
-        assert_eq!((request.method(), request.cseq()), (Some("BYE"), 9));
+        assert_eq!((request.method(), request.header("cseq")), (Some("BYE"), "9 BYE"));
         assert_eq!(request.header("route"), "<sip:10.0.0.2;lr>");
         assert!(request.header("via").contains("branch=z9hG4bKx"));
     }
