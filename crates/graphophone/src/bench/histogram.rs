@@ -2,7 +2,7 @@
 
 /// Buckets for each doubling.
 const PER_OCTAVE: u64 = 64;
-/// Up to 2^31 µs, over half an hour.
+/// Up to 2^32 µs, over an hour; what is longer counts as that long.
 const BUCKETS: usize = 27 * PER_OCTAVE as usize;
 
 /// How often each length of time was seen, in microseconds.
@@ -44,7 +44,8 @@ impl Histogram {
         let mut seen = 0;
         for (bucket, count) in self.counts.iter().enumerate() {
             seen += count;
-            if seen >= wanted {
+            // The last bucket has no end.
+            if seen >= wanted && bucket + 1 < BUCKETS {
                 return end_of(bucket).min(self.max);
             }
         }

@@ -44,6 +44,11 @@ enum Command {
     /// Gets an access token from a running server and prints it.
     Token(token::Token),
     /// Measures how many calls this machine carries, and at what cost.
+    ///
+    /// Starts a server of its own on one core, and a far end, meter and bot on another; all on
+    /// loopback. Without flags it prints a capacity card after about a minute and a half. Clean
+    /// means: at most 0.1 % of the packets lost, 99 of 100 at most 5 ms behind their 20 ms grid, and
+    /// every payload the prompt's. Stop everything else on the machine first.
     Bench(bench::Bench),
     /// Checks a configuration file and lists every fault.
     CheckConfig(check_config::CheckConfig),
