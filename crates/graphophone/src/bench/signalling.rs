@@ -19,8 +19,12 @@ use super::{
 
 /// Connections of the bot: how many calls are on their way at one time.
 const CONNECTIONS: usize = 64;
-/// A rate is kept if the last call is over so long after it should have begun.
-const GRACE: Duration = Duration::from_secs(2);
+/// A rate is kept if the last call is over so soon after it was due, and a part of the whole time
+/// that a busy moment may cost.
+const GRACE: Duration = Duration::from_millis(500);
+const GRACE_PART: f64 = 0.05;
+/// Longest that 99 of 100 callers may wait for the answer, in milliseconds.
+const SET_UP_P99_MS: f64 = 1_000.0;
 const HANG_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Offers `rate` calls per second for `length`. With `uri`, each call plays it before it is deleted.
@@ -74,14 +78,16 @@ pub(super) fn offer(
     let cpu = cpu()?.saturating_sub(before);
     let failed = failed.into_inner();
     let set_ups = set_ups.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let set_up_ms = Quantiles::of(&set_ups);
+    let in_time = took <= length.mul_f64(1.0 + GRACE_PART) + GRACE;
     Ok(RateStep {
         offered_per_second: rate,
         calls: calls as usize,
         failed,
         failure: first_failure.into_inner().unwrap_or_else(PoisonError::into_inner),
-        kept: failed == 0 && took <= length + GRACE,
+        kept: failed == 0 && in_time && set_up_ms.p99 <= SET_UP_P99_MS,
         per_second: f64::from(calls) / took.max(length).as_secs_f64(),
-        set_up_ms: Quantiles::of(&set_ups),
+        set_up_ms,
         cpu_ms_per_call: cpu.as_secs_f64() * 1_000.0 / f64::from(calls),
         core: cpu.as_secs_f64() / took.as_secs_f64().max(1e-9),
         notifications: 0,
