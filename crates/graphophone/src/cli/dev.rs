@@ -3,13 +3,14 @@
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, ServeArgs, ready_file};
+use super::{Failure, ServeArgs, open_files, ready_file};
 use crate::{
     config::Profile,
     server::{Ready, Server},
 };
 
 pub(super) async fn run(args: ServeArgs, profile: Profile) -> Result<(), Failure> {
+    open_files::raise();
     let mut config = args.load(profile)?;
     // Without --data or a file, dev forgets everything at its end.
     let scratch = (profile == Profile::Dev && args.data.is_none() && args.config.is_none())

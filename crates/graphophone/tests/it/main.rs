@@ -5,6 +5,7 @@
 mod admission;
 mod architecture;
 mod auth;
+mod bench;
 mod calls;
 mod cancel;
 mod cli;
