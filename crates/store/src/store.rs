@@ -22,7 +22,7 @@ use crate::{
         NotificationState, OperationRecord, Owed, Pruned, Sequence, Unfinished, UnixMillis,
     },
     schema,
-    writer::{self, Job},
+    writer::{self, Job, Writing, Written},
 };
 
 const DATABASE_FILE: &str = "graphophone.db";
@@ -39,6 +39,7 @@ pub struct Store {
 struct Inner {
     writer: mpsc::Sender<Job>,
     reader: Reader,
+    writing: Arc<Writing>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -62,12 +63,13 @@ impl Store {
         let read_from = schema::open_for_reading(&path)?;
         let (reader, read_thread) =
             Reader::start(read_from, Arc::clone(&lock)).map_err(OpenError::SystemThread)?;
+        let writing = Arc::new(Writing::default());
         let (writer, write_thread) =
-            writer::start(write_to, lock).map_err(OpenError::SystemThread)?;
+            writer::start(write_to, lock, Arc::clone(&writing)).map_err(OpenError::SystemThread)?;
         // The reader first: the last connection to close folds the log into the database, and
         // only the writer's may.
         let threads = Mutex::new(vec![read_thread, write_thread]);
-        Ok(Self { inner: Arc::new(Inner { writer, reader, threads }) })
+        Ok(Self { inner: Arc::new(Inner { writer, reader, writing, threads }) })
     }
 
     /// Makes everything in `commit` durable together, and answers when it is.
@@ -226,6 +228,11 @@ impl Store {
     /// A fault of the disk.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         self.inner.reader.read(query::counts).await
+    }
+
+    /// What this handle and its clones have made durable since [`Store::open`].
+    pub fn written(&self) -> Written {
+        self.inner.writing.written()
     }
 
     /// Writes what is queued, closes the files and releases the directory. Later calls on any
