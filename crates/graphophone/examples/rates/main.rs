@@ -29,6 +29,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use graphophone::auth::tls::install_crypto_provider;
 use serde_json::Value;
 
 /// Calls a second that one core must carry (issue 3).
@@ -80,6 +81,7 @@ struct Report {
 }
 
 fn main() -> ExitCode {
+    install_crypto_provider();
     match run(&Args::parse()) {
         Ok(missed) => match missed {
             Some(missed) => {

@@ -72,11 +72,13 @@ pub(crate) fn measure(base: &Path) -> anyhow::Result<Report> {
 fn owed(base: &Path) -> anyhow::Result<Case> {
     let directory = tempfile::tempdir_in(base).context("--data")?;
     let path = directory.path().to_str().context("--data is not UTF-8")?;
+    // Where the server has it.
+    let data = directory.path().join("store");
     let arrived = arrived();
     let (url, _thread) = start_endpoint(&arrived)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let store = Store::open(directory.path())?;
+        let store = Store::open(&data)?;
         // As the calls came to owe them: all calls in turn.
         for number in 0..EACH {
             let notifications =
@@ -89,7 +91,7 @@ fn owed(base: &Path) -> anyhow::Result<Case> {
     let mut process = Process::start(&["serve", path])?;
     let case = finish("owed at the start", &mut process, &arrived)?;
     drop(process);
-    check_store(&runtime, directory.path())?;
+    check_store(&runtime, &data)?;
     Ok(case)
 }
 

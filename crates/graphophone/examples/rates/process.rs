@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, ensure};
 use graphophone::{
     Server,
-    auth::{AuthSettings, Authority, Keys, tls::install_crypto_provider, unix_now},
+    auth::{AuthSettings, Authority, Keys, unix_now},
     outbox::{DeliverSettings, Deliverer, Outbox, Settings, Trust},
 };
 use graphophone_call::{AppId, CallId, TenantId};
@@ -202,9 +202,10 @@ fn answer_orders(mut written: impl FnMut() -> Written) -> anyhow::Result<()> {
 
 /// As the binary does it by default.
 fn start_logging() {
-    install_crypto_provider();
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new("warn"))
+        .with_env_filter(tracing_subscriber::EnvFilter::new(
+            std::env::var("GRAPHOPHONE_LOG").as_deref().unwrap_or("warn"),
+        ))
         .with_writer(std::io::stderr)
         .init();
 }
