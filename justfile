@@ -27,6 +27,11 @@ states:
 bench:
     cargo run --release -p graphophone --example play_latency -- --check
 
+# calls set up and torn down, and notifications delivered, per second on one core
+rates:
+    cargo run --release -p graphophone --example rates -- signalling
+    cargo run --release -p graphophone --example rates -- notifications
+
 # many random cases, others in each run: the call against its model, SIP against chaos
 explore:
     PROPTEST_CASES=20000 cargo test --release -p graphophone-call -p graphophone-sip --lib -- model chaos

@@ -10,7 +10,7 @@ use graphophone_sip::{
     Endpoint, IncomingCall,
     phone::{Phone, PhoneConfig},
 };
-use graphophone_store::{Cutoff, Store};
+use graphophone_store::{Cutoff, Store, Written};
 use reqwest::dns::Resolve;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::{debug, info, warn};
@@ -243,6 +243,11 @@ impl Server {
     /// The built-in phone of the dev profile.
     pub fn phone(&self) -> Option<&Phone> {
         self.phone.as_ref()
+    }
+
+    /// What its store has made durable since the start.
+    pub fn written(&self) -> Written {
+        self.store.written()
     }
 
     /// Refuses new work, ends all calls, delivers what can be delivered, and stops.

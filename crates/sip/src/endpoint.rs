@@ -26,7 +26,7 @@ use crate::{
 /// Commands of all clones that wait for the task; callers wait when it is full.
 const COMMANDS: usize = 64;
 /// Incoming calls that wait for the owner; further ones get 503.
-const INCOMING: usize = 64;
+const INCOMING: usize = 1_024;
 /// RFC 3550 §6.2.
 const RTCP_INTERVAL: Duration = Duration::from_secs(5);
 const LOOKUP_WITHIN: Duration = Duration::from_secs(5);

@@ -26,3 +26,4 @@ pub use record::{
     UnixMillis,
 };
 pub use store::Store;
+pub use writer::Written;

@@ -23,7 +23,7 @@ use crate::{
         NotificationState, OperationRecord, Owed, Pruned, Sequence, Unfinished, UnixMillis,
     },
     schema,
-    writer::{self, Job, Waits},
+    writer::{self, Job, Waits, Writing, Written},
 };
 
 const DATABASE_FILE: &str = "graphophone.db";
@@ -41,6 +41,7 @@ struct Inner {
     writer: mpsc::Sender<Job>,
     waits: Arc<Waits>,
     reader: Reader,
+    writing: Arc<Writing>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -64,12 +65,13 @@ impl Store {
         let read_from = schema::open_for_reading(&path)?;
         let (reader, read_thread) =
             Reader::start(read_from, Arc::clone(&lock)).map_err(OpenError::SystemThread)?;
+        let writing = Arc::new(Writing::default());
         let (writer, waits, write_thread) =
-            writer::start(write_to, lock).map_err(OpenError::SystemThread)?;
+            writer::start(write_to, lock, Arc::clone(&writing)).map_err(OpenError::SystemThread)?;
         // The reader first: the last connection to close folds the log into the database, and
         // only the writer's may.
         let threads = Mutex::new(vec![read_thread, write_thread]);
-        Ok(Self { inner: Arc::new(Inner { writer, waits, reader, threads }) })
+        Ok(Self { inner: Arc::new(Inner { writer, waits, reader, writing, threads }) })
     }
 
     /// The longest that a write has waited to be durable since this was last asked, the one at
@@ -234,6 +236,11 @@ impl Store {
     /// A fault of the disk.
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         self.inner.reader.read(query::counts).await
+    }
+
+    /// What this handle and its clones have made durable since [`Store::open`].
+    pub fn written(&self) -> Written {
+        self.inner.writing.written()
     }
 
     /// Writes what is queued, closes the files and releases the directory. Later calls on any

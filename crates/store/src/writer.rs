@@ -25,6 +25,41 @@ const CHECKPOINT_IDLE: i64 = 1_000;
 /// The same when somebody always waits; bounds the log, and how long reads of it take.
 const CHECKPOINT_BUSY: i64 = 4_000;
 
+/// What was made durable since the start. Writes over transactions is the group commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Transactions, each with one sync of the log.
+    pub transactions: u64,
+    /// Commits and settlements in them, each asked for by somebody who waited.
+    pub writes: u64,
+    /// Rows inserted, changed or removed by them.
+    pub rows: u64,
+}
+
+/// [`Written`] while it grows.
+#[derive(Debug, Default)]
+pub(crate) struct Writing {
+    transactions: AtomicU64,
+    writes: AtomicU64,
+    rows: AtomicU64,
+}
+
+impl Writing {
+    pub(crate) fn written(&self) -> Written {
+        Written {
+            transactions: self.transactions.load(Ordering::Relaxed),
+            writes: self.writes.load(Ordering::Relaxed),
+            rows: self.rows.load(Ordering::Relaxed),
+        }
+    }
+
+    fn add(&self, writes: usize, rows: u64) {
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        self.writes.fetch_add(writes as u64, Ordering::Relaxed);
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+}
+
 /// What the thread is asked to do.
 pub(crate) enum Job {
     /// Write, then answer; since when the caller waits.
@@ -117,13 +152,14 @@ fn nanoseconds(span: Duration) -> u64 {
 pub(crate) fn start(
     connection: Connection,
     lock: Arc<DirectoryLock>,
+    writing: Arc<Writing>,
 ) -> io::Result<(mpsc::Sender<Job>, Arc<Waits>, JoinHandle<()>)> {
     let (jobs, queue) = mpsc::channel(QUEUE);
     let waits = Arc::new(Waits::new());
     let told = Arc::clone(&waits);
     let thread = thread::Builder::new()
         .name("store-writer".into())
-        .spawn(move || run(connection, queue, &told, lock))?;
+        .spawn(move || run(connection, queue, (&told, &writing), lock))?;
     Ok((jobs, waits, thread))
 }
 
@@ -138,7 +174,7 @@ pub(crate) struct Tally {
 fn run(
     mut connection: Connection,
     mut queue: mpsc::Receiver<Job>,
-    waits: &Waits,
+    (waits, writing): (&Waits, &Writing),
     lock: Arc<DirectoryLock>,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
@@ -162,7 +198,7 @@ fn run(
             next = if batch.len() < BATCH { queue.try_recv().ok() } else { None };
         }
         if !batch.is_empty() {
-            write(&mut connection, &mut batch);
+            write(&mut connection, &mut batch, writing);
             waits.ends();
             checkpoint(&connection, queue.is_empty());
         }
@@ -175,7 +211,8 @@ fn run(
 }
 
 /// Makes the batch durable and answers everyone in it.
-fn write(connection: &mut Connection, batch: &mut Vec<Box<dyn Write>>) {
+fn write(connection: &mut Connection, batch: &mut Vec<Box<dyn Write>>, writing: &Writing) {
+    let rows_before = connection.total_changes();
     tracing::trace!(name: "transaction begins", target: "graphophone::stage", "transaction begins");
     // Savepoints cost a little, so the first try goes without. If some write was refused, the
     // second lets it fail alone; a fault of the disk fails all.
@@ -186,6 +223,7 @@ fn write(connection: &mut Connection, batch: &mut Vec<Box<dyn Write>>) {
     tracing::trace!(name: "transaction is durable", target: "graphophone::stage", "transaction is durable");
     match outcomes {
         Ok(outcomes) => {
+            writing.add(outcomes.len(), connection.total_changes().wrapping_sub(rows_before));
             for (write, outcome) in batch.drain(..).zip(outcomes) {
                 write.answer(outcome);
             }

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod audio;
+pub mod far_end;
 mod full_disk;
 mod process;
 pub mod prompt_host;

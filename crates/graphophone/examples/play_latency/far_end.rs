@@ -2,13 +2,13 @@
 //! clock, nothing else.
 
 use std::{
-    fmt::Write as _,
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use graphophone_testkit::far_end::Answerer;
 
 /// One RTP packet.
 #[derive(Clone, Copy, Debug)]
@@ -30,14 +30,9 @@ impl FarEnd {
         let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
         let (sip, rtp, rtcp) = (bind()?, bind()?, bind()?);
         let address = sip.local_addr()?;
-        let contact = format!("<sip:ear@{address}>");
-        let sdp = format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
-             m=audio {} RTP/AVP 0\r\na=rtcp:{}\r\n",
-            rtp.local_addr()?.port(),
-            rtcp.local_addr()?.port()
-        );
-        std::thread::spawn(move || answer_all(&sip, &contact, &sdp));
+        let (rtp_port, rtcp_port) = (rtp.local_addr()?.port(), rtcp.local_addr()?.port());
+        let answerer = Answerer::new(&address.to_string(), rtp_port, rtcp_port);
+        std::thread::spawn(move || answer_all(&sip, &answerer));
         let (sender, arrivals) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 2_048];
@@ -76,43 +71,11 @@ impl FarEnd {
     }
 }
 
-fn answer_all(socket: &UdpSocket, contact: &str, sdp: &str) {
+fn answer_all(socket: &UdpSocket, answerer: &Answerer) {
     let mut buffer = vec![0; 65_536];
     while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-        let Ok(request) = std::str::from_utf8(&buffer[..length]) else { continue };
-        let Ok(response) = respond(request, contact, sdp) else { continue };
-        if !response.is_empty() {
+        if let Some(response) = answerer.respond(&buffer[..length]) {
             let _ = socket.send_to(response.as_bytes(), from);
         }
     }
-}
-
-/// 200 to everything but ACK and responses (RFC 3261 §8.2.6.2).
-fn respond(request: &str, contact: &str, sdp: &str) -> anyhow::Result<String> {
-    let mut lines = request.split("\r\n");
-    let method = lines.next().and_then(|line| line.split(' ').next()).context("no method")?;
-    if method == "ACK" || method.starts_with("SIP/") {
-        return Ok(String::new());
-    }
-    let mut response = String::from("SIP/2.0 200 OK\r\n");
-    for line in lines.take_while(|line| !line.is_empty()) {
-        let (name, value) = line.split_once(':').context("not a header")?;
-        match name.trim().to_ascii_lowercase().as_str() {
-            "to" | "t" if !value.contains(";tag=") => {
-                write!(response, "{line};tag=ear\r\n")?;
-            }
-            "via" | "v" | "from" | "f" | "to" | "t" | "call-id" | "i" | "cseq" | "record-route" => {
-                write!(response, "{line}\r\n")?
-            }
-            _ => {}
-        }
-    }
-    if method == "INVITE" {
-        let length = sdp.len();
-        write!(response, "Contact: {contact}\r\nContent-Type: application/sdp\r\n")?;
-        write!(response, "Content-Length: {length}\r\n\r\n{sdp}")?;
-    } else {
-        response.push_str("Content-Length: 0\r\n\r\n");
-    }
-    Ok(response)
 }

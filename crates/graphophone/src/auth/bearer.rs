@@ -132,9 +132,20 @@ impl Authority {
     /// See [`AuthError`]: its text, `status`, `code` and `www_authenticate` are the answer.
     pub fn verify(&self, authorization: Option<&str>, now: u64) -> Result<Caller, AuthError> {
         let token = authorization.and_then(bearer_token).ok_or(AuthError::BotTokenMissing)?;
-        let key = &self.inner.keys.tokens;
-        let claims: Claims = jws::verify(token, |kid| (kid == key.kid()).then(|| key.verifying()))?;
-        let caller = claims.check(&self.inner.audiences, now)?;
+        let caller = match self.inner.verified.get(token) {
+            Some((caller, lifetime)) => {
+                lifetime.check(now)?;
+                caller
+            }
+            None => {
+                let key = &self.inner.keys.tokens;
+                let find = |kid: &str| (kid == key.kid()).then(|| key.verifying());
+                let claims: Claims = jws::verify(token, find)?;
+                let (caller, lifetime) = claims.check(&self.inner.audiences, now)?;
+                self.inner.verified.put(token, caller, lifetime);
+                caller
+            }
+        };
         if !self.inner.directory.has_app(caller.app, caller.tenant) {
             return Err(AuthError::BotAppUnknown);
         }
@@ -156,6 +167,22 @@ pub(super) fn audiences(settings: &AuthSettings) -> HashSet<String> {
     audiences
 }
 
+/// When a token is good, in unix seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lifetime {
+    not_before: u64,
+    pub(super) expires: u64,
+}
+
+impl Lifetime {
+    /// Valid while nbf ≤ now + skew and now − skew < exp (RFC 7519 §4.1.4: "on or after" is late).
+    fn check(self, now: u64) -> Result<(), AuthError> {
+        let expired = now >= self.expires.saturating_add(CLOCK_SKEW);
+        let early = self.not_before > now.saturating_add(CLOCK_SKEW);
+        if expired || early { Err(AuthError::BotTokenLifetime) } else { Ok(()) }
+    }
+}
+
 /// The claims we look at, before anything is believed of their types. serde refuses one that
 /// occurs twice.
 #[derive(Deserialize)]
@@ -175,7 +202,11 @@ struct Claims {
 }
 
 impl Claims {
-    fn check(&self, audiences: &HashSet<String>, now: u64) -> Result<Caller, AuthError> {
+    fn check(
+        &self,
+        audiences: &HashSet<String>,
+        now: u64,
+    ) -> Result<(Caller, Lifetime), AuthError> {
         // Our tokens have one audience, never a list (RFC 7519 §4.1.3 allows both).
         let aud = text(&self.aud).ok_or(AuthError::BotTokenAudience)?;
         if !audiences.contains(aud) {
@@ -185,7 +216,8 @@ impl Claims {
         if text(&self.iss) != Some(issuer(tenant).as_str()) {
             return Err(AuthError::BotTokenIssuer);
         }
-        self.check_lifetime(now)?;
+        let lifetime = self.lifetime()?;
+        lifetime.check(now)?;
         let app: AppId = guid(&self.appid).ok_or(AuthError::BotTokenMalformed)?;
         if self.azp.is_some() && guid(&self.azp) != Some(app) {
             return Err(AuthError::BotTokenMalformed);
@@ -193,20 +225,16 @@ impl Claims {
         if !self.is_app_only() {
             return Err(AuthError::BotTokenDelegated);
         }
-        Ok(Caller { app, tenant, roles: self.roles()? })
+        Ok((Caller { app, tenant, roles: self.roles()? }, lifetime))
     }
 
-    /// Valid while nbf ≤ now + skew and now − skew < exp (RFC 7519 §4.1.4: "on or after" is late).
-    fn check_lifetime(&self, now: u64) -> Result<(), AuthError> {
+    fn lifetime(&self) -> Result<Lifetime, AuthError> {
         let seconds = |claim: &Option<Value>| match claim {
             None => Ok(None),
             Some(value) => value.as_u64().map(Some).ok_or(AuthError::BotTokenMalformed),
         };
         let expires = seconds(&self.exp)?.ok_or(AuthError::BotTokenMalformed)?;
-        let not_before = seconds(&self.nbf)?.unwrap_or(0);
-        let expired = now >= expires.saturating_add(CLOCK_SKEW);
-        let early = not_before > now.saturating_add(CLOCK_SKEW);
-        if expired || early { Err(AuthError::BotTokenLifetime) } else { Ok(()) }
+        Ok(Lifetime { not_before: seconds(&self.nbf)?.unwrap_or(0), expires })
     }
 
     /// Entra marks application tokens with `idtyp`; without it, subject and object are the same.

@@ -20,6 +20,7 @@ pub mod tls;
 pub mod token_endpoint;
 mod token_error;
 mod token_request;
+mod verified;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -35,6 +36,7 @@ pub use signer::NotificationIssuer;
 
 use directory::Directory;
 use signer::SignedCache;
+use verified::VerifiedCache;
 
 /// Life of an access token unless configured otherwise: what Entra says, one second short of an
 /// hour.
@@ -174,6 +176,7 @@ struct Inner {
     /// Every `aud` that is accepted on the Graph API.
     audiences: HashSet<String>,
     signed: SignedCache,
+    verified: VerifiedCache,
 }
 
 impl Authority {
@@ -188,8 +191,9 @@ impl Authority {
         }
         let directory = Directory::new(&settings);
         let audiences = bearer::audiences(&settings);
-        let signed = SignedCache::default();
-        Ok(Self { inner: Arc::new(Inner { settings, keys, directory, audiences, signed }) })
+        let (signed, verified) = (SignedCache::default(), VerifiedCache::default());
+        let inner = Inner { settings, keys, directory, audiences, signed, verified };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The keys tokens and notifications are checked with.

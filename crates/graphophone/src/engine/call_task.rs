@@ -50,6 +50,8 @@ pub(super) struct CallTask {
     leg: Option<LegHandle>,
     audio: Audio,
     backlog: Option<Backlog>,
+    /// The details are not those in the store.
+    has_new_details: bool,
     /// The core knows that the server stops.
     knows_of_stop: bool,
     /// Inputs that arose while outputs were carried out.
@@ -102,6 +104,7 @@ impl CallTask {
             leg: None,
             audio: Audio::new(owner, shared.prompts.clone()),
             backlog: None,
+            has_new_details: true,
             knows_of_stop: false,
             follow_ups: VecDeque::new(),
             shared,
@@ -256,6 +259,7 @@ impl CallTask {
         trace!(name: "command is accepted", target: "graphophone::stage", "command is accepted");
         if let Some(details) = details {
             self.view.details = details;
+            self.has_new_details = true;
         }
         let (mut change, operations) = self.drain().await;
         let made = operations.into_iter().find(|operation| Some(operation.id) == wanted);
@@ -329,8 +333,10 @@ impl CallTask {
                 self.audio.playouts.add(operation);
             }
         }
+        let has_new_details = std::mem::take(&mut self.has_new_details);
         let entry = Entry {
             view: &self.view,
+            is_new: state_changed || has_new_details,
             operations: forgotten
                 .iter()
                 .map(|(operation, receipt)| (operation, Some(receipt.clone())))
@@ -429,13 +435,17 @@ impl CallTask {
             .audio
             .playouts
             .all()
+            .filter(|(operation, _)| operation.status.is_final())
             .map(|(operation, receipt)| (operation.clone(), receipt))
             .collect();
+        if operations.is_empty() {
+            return;
+        }
         let entry = Entry {
             view: &self.view,
+            is_new: false,
             operations: operations
                 .iter()
-                .filter(|(operation, _)| operation.status.is_final())
                 .map(|(operation, receipt)| (operation, Some(receipt.clone())))
                 .collect(),
             notifications: Vec::new(),

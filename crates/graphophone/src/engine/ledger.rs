@@ -24,6 +24,8 @@ use crate::outbox::Outbox;
 pub(super) struct Entry<'a> {
     /// The call as it is now.
     pub(super) view: &'a View,
+    /// Whether its row in the store is another one now.
+    pub(super) is_new: bool,
     /// New or changed operations, with their receipts.
     pub(super) operations: Vec<(&'a Operation, Option<Receipt>)>,
     /// What the bot is owed, in order.
@@ -38,7 +40,7 @@ impl Entry<'_> {
             operation_record(self.view, operation, receipt, now)
         };
         Commit {
-            call: Some(call_record(self.view, now)),
+            call: self.is_new.then(|| call_record(self.view, now)),
             operations: self.operations.iter().map(operation).collect(),
             notifications: self
                 .notifications

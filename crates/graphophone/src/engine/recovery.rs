@@ -79,6 +79,7 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
         notifications.push(Notification::Terminated(result));
         let entry = Entry {
             view: &view,
+            is_new: true,
             operations: cut.iter().map(|operation| (operation, receipt(operation))).collect(),
             notifications,
         };

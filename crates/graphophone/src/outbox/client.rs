@@ -17,7 +17,7 @@ use std::{
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::CertificateDer};
 use rustls_platform_verifier::Verifier;
-use url::{Host, Url};
+use url::{Host, Position, Url};
 
 /// Whether an address may be called for a URL; the refusal says why, for the bot's developer.
 pub type AddressGuard = Arc<dyn Fn(&Url, IpAddr) -> Result<(), String> + Send + Sync>;
@@ -97,12 +97,13 @@ impl Clients {
 
     /// The client for the URL's scheme, host and port.
     pub(super) fn client(&self, url: &Url) -> Result<reqwest::Client, String> {
-        let origin = url.origin().ascii_serialization();
+        // Without credentials, which are taken out of every URL before, this is the origin.
+        let origin = &url[..Position::AfterPort];
         {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             kept.clock += 1;
             let now = kept.clock;
-            if let Some((client, used)) = kept.clients.get_mut(&origin) {
+            if let Some((client, used)) = kept.clients.get_mut(origin) {
                 *used = now;
                 return Ok(client.clone());
             }
@@ -117,7 +118,7 @@ impl Clients {
             }
         }
         let now = kept.clock;
-        kept.clients.insert(origin, (client.clone(), now));
+        kept.clients.insert(origin.to_owned(), (client.clone(), now));
         Ok(client)
     }
 

@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use graphophone_store::{NotificationRecord, UnixMillis};
 use reqwest::{
-    Response, StatusCode,
+    Method, Response, StatusCode,
     header::{
         ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
         RETRY_AFTER, USER_AGENT,
@@ -123,7 +123,8 @@ impl Deliverer {
         let mut url = first.clone();
         let mut hops = 0;
         loop {
-            let with_token = url.origin() == first.origin()
+            let with_token = hops == 0
+                || url.origin() == first.origin()
                 || (self.settings.token_follows_redirects && url.scheme() == "https");
             let answer = match self.post(notification, &url, with_token).await {
                 Ok(answer) => answer,
@@ -167,13 +168,11 @@ impl Deliverer {
             headers.insert(AUTHORIZATION, self.authorization(notification)?);
         }
         let body = bytes::Bytes::from_owner(Arc::clone(&notification.body));
-        client
-            .post(url.clone())
-            .headers(headers)
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| classify(&error.without_url()))
+        // Put together by hand: the builder copies the headers into a map of its own.
+        let mut request = reqwest::Request::new(Method::POST, url.clone());
+        *request.headers_mut() = headers;
+        *request.body_mut() = Some(body.into());
+        client.execute(request).await.map_err(|error| classify(&error.without_url()))
     }
 
     fn authorization(&self, notification: &NotificationRecord) -> Result<HeaderValue, Attempt> {

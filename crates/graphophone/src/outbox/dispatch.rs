@@ -247,8 +247,13 @@ async fn drive(inner: Arc<Inner>) {
             () = inner.changed.notified() => {}
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             Some(ended) = tasks.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a delivery task failed");
+                // All that have ended, so that there is one look at the lanes for them.
+                let mut next = Some(ended);
+                while let Some(ended) = next {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a delivery task failed");
+                    }
+                    next = tasks.try_join_next();
                 }
             }
             () = inner.stopping.cancelled(), if !stopping => {}

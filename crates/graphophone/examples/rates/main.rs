@@ -1,0 +1,117 @@
+//! How much signalling and how many notifications one core carries.
+//!
+//! `cargo run --release -p graphophone --example rates -- signalling|notifications
+//! [--data DIR] [--seconds N] [--rates N,N,…] [--json] [--check]`
+//!
+//! The server runs in a process of its own on core 0, the bot and a far end on core 1; its data is
+//! on a real disk. CPU time is the server's alone, from the operating system, so that it counts on
+//! a busy machine too; divide it into one second for what an otherwise idle core could carry.
+//!
+//! - **signalling**: calls at a growing rate: `POST …/calls`, INVITE, 200, ACK, the notifications
+//!   up to audio active, in the second ladder a `playPrompt` of 100 ms and its end, `DELETE`, BYE,
+//!   the notification of the end. A rate is kept up if nothing fails and all is over at most 1 s
+//!   after the last call was offered. Transactions, and the writes and rows in each, are those of
+//!   the store: the group commit.
+//! - **notifications**: to an endpoint that answers 200 at once, each about 1 KB, 200 calls with
+//!   100 each. *owed*: they are in the store when a server starts. *live*: each call commits its
+//!   notifications one after the other, by the store and the outbox of the server. The endpoint
+//!   checks that each came, and in the order of its call. Every one is settled in the store.
+//!
+//! Exits with 1 if something does not work; for being slow only with `--check`.
+
+mod endpoint;
+mod http;
+mod notifications;
+mod process;
+mod signalling;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use graphophone::auth::tls::install_crypto_provider;
+use serde_json::Value;
+
+/// Calls a second that one core must carry (issue 3).
+const CALLS: f64 = 500.0;
+/// Notifications a second that one core must deliver (issue 3).
+const NOTIFICATIONS: f64 = 5_000.0;
+
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// Where the server keeps its data; by default beside this program.
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// How long calls are offered at each rate, in seconds.
+    #[arg(long, default_value_t = 4, global = true)]
+    seconds: u64,
+    /// Offered rates, in calls per second, up to the first that is not kept up.
+    #[arg(long, value_delimiter = ',', global = true,
+        default_values_t = [100, 200, 300, 400, 500, 600, 700, 800, 1_000, 1_200])]
+    rates: Vec<u64>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Exit with 1 if a target is missed.
+    #[arg(long, global = true)]
+    check: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Calls set up and torn down per second.
+    Signalling,
+    /// Notifications delivered per second.
+    Notifications,
+    /// The server's process.
+    #[command(hide = true)]
+    Serve { directory: PathBuf },
+    /// A process with a store and an outbox only.
+    #[command(hide = true)]
+    Outbox { directory: PathBuf, url: String, calls: u64, each: u64 },
+}
+
+/// What came out: text, the same as JSON, and the target that was missed.
+struct Report {
+    table: String,
+    json: Value,
+    missed: Option<String>,
+}
+
+fn main() -> ExitCode {
+    install_crypto_provider();
+    match run(&Args::parse()) {
+        Ok(missed) => match missed {
+            Some(missed) => {
+                eprintln!("rates: {missed}");
+                ExitCode::FAILURE
+            }
+            None => ExitCode::SUCCESS,
+        },
+        Err(error) => {
+            eprintln!("rates: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The missed target, if it matters.
+fn run(args: &Args) -> anyhow::Result<Option<String>> {
+    let beside = std::env::current_exe()?.parent().map(PathBuf::from);
+    let base = args.data.clone().or(beside).context("--data is needed")?;
+    let report = match &args.what {
+        What::Serve { directory } => return process::serve(directory).map(|()| None),
+        What::Outbox { directory, url, calls, each } => {
+            return process::outbox(directory, url, *calls, *each).map(|()| None);
+        }
+        What::Signalling => signalling::measure(&base, &args.rates, args.seconds)?,
+        What::Notifications => notifications::measure(&base)?,
+    };
+    match args.json {
+        true => println!("{}", report.json),
+        false => print!("{}", report.table),
+    }
+    Ok(report.missed.filter(|_| args.check))
+}
