@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use graphophone_media::{analysis, codec::Codec};
+use graphophone_media::{analysis, codec::SampleCodec};
 
 /// Searches for the place in a prompt; a stream that is not found so often carries something else.
 const SEARCHES: u8 = 5;
@@ -69,9 +69,11 @@ impl Content {
             }
             Expected::Tone(_) if !self.packets.is_multiple_of(TONE_EVERY) => None,
             Expected::Tone(hz) => {
-                let codec =
-                    Codec::ALL.into_iter().find(|codec| codec.payload_type() == payload_type)?;
-                let level = analysis::tone_level_db(&codec.decode(payload), codec.rate(), *hz);
+                let codec = SampleCodec::ALL
+                    .into_iter()
+                    .find(|codec| codec.payload_type() == payload_type)?;
+                let samples = codec.decode(payload);
+                let level = analysis::tone_level_db(&samples, codec.codec().rate(), *hz);
                 Some(level >= TONE_LEVEL_DB)
             }
         }
@@ -145,7 +147,7 @@ mod tests {
             let step = std::f64::consts::TAU * hz / 8_000.0;
             let samples: Vec<i16> =
                 (0..160).map(|n| ((step * f64::from(n)).sin() * 12_000.0) as i16).collect();
-            Codec::Pcma.encode(&samples)
+            SampleCodec::Pcma.encode(&samples)
         };
         let mut content = Content::new(Expected::Tone(1_000.0));
         let mut seen =

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use graphophone_media::{
-    codec::Codec,
-    prompt::{Accept, Prompt},
+    codec::SampleCodec,
+    prompt::{Accept, EncodedAudio, Prompt},
     wav,
 };
 
@@ -34,7 +34,11 @@ impl PromptSet {
         for number in 0..count {
             let samples = &noise[number * SHIFT..number * SHIFT + length];
             let file = wav::to_bytes(RATE, samples);
-            let table = Prompt::decode(file.as_slice(), Accept::Any)?.encode(Codec::Pcmu).bytes;
+            let prompt = Prompt::decode(file.as_slice(), Accept::Any)?;
+            let EncodedAudio::Samples { bytes: table, .. } = prompt.encode(SampleCodec::Pcmu).audio
+            else {
+                anyhow::bail!("PCMU is a codec of samples");
+            };
             set.files.push(file.into());
             set.tables.push(table);
         }

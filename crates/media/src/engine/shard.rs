@@ -107,17 +107,18 @@ impl<S: PacketSender> Shard<S> {
         self.flush(now);
     }
 
-    /// Ends a stream, with an RTCP BYE, and returns the slot whose sockets are to be closed.
-    pub(super) fn close(&mut self, now: Now, id: StreamId) -> Option<usize> {
+    /// Ends a stream, with an RTCP BYE. Its sockets, those of the slot, are to be closed before it
+    /// is dropped: that tells the owner that its ports are free.
+    pub(super) fn close(&mut self, now: Now, id: StreamId) -> Option<(usize, Stream)> {
         let slot = self.slots.remove(&id)?;
         if let Some(stream) = &mut self.streams[slot] {
             stream.report(now, slot, &mut self.batch, true);
         }
         self.flush(now);
-        self.streams[slot] = None;
+        let stream = self.streams[slot].take()?;
         self.refresh(slot);
         self.free.push(slot);
-        Some(slot)
+        Some((slot, stream))
     }
 
     /// Streams whose owner has gone without being able to say so.

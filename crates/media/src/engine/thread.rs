@@ -322,7 +322,7 @@ impl Shell {
     }
 
     fn close(&mut self, now: Now, id: StreamId) {
-        let Some(slot) = self.shard.close(now, id) else { return };
+        let Some((slot, _stream)) = self.shard.close(now, id) else { return };
         let Some(sockets) = self.shard.sender().remove(slot) else { return };
         // Whoever has cloned a socket would keep it in the set. It is not there if adding failed.
         let _ = epoll::delete(&self.sockets, &sockets.rtp);
