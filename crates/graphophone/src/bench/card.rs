@@ -50,20 +50,20 @@ impl Card {
         let step = (bare.clean / 10).max(50);
         let options = CaseOptions {
             case: Case::Pcmu,
-            window: Duration::from_secs(3),
+            window: Duration::from_secs(2),
             settle: Duration::from_millis(500),
-            start: 3 * step,
+            start: 5 * step,
             step,
             max: 20_000,
             prompt_seconds: 10.0,
             data: data.clone(),
-            latency_rounds: 25,
+            latency_rounds: 20,
         };
         let calls = run_case(&options, cores, runtime, &mut |step| say(&step.line()))?;
-        say(&format!("Calls set up, made to play and hung up\n{}", RateStep::HEAD));
+        say(&format!("Calls set up and hung up\n{}", RateStep::HEAD));
         let options = RateOptions {
-            start: 200,
-            step: 200,
+            start: 300,
+            step: 300,
             max: 2_000,
             length: Duration::from_secs(3),
             play: false,
