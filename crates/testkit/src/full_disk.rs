@@ -4,6 +4,9 @@ use rusqlite::Connection;
 
 use crate::TestServer;
 
+/// Where a call's commits write.
+const TABLES: [&str; 3] = ["call", "operation", "notification"];
+
 /// While this lives, no commit of a call succeeds; reading and delivering go on.
 pub struct FullDisk(Connection);
 
@@ -12,14 +15,21 @@ impl FullDisk {
     pub fn of(server: &TestServer) -> Self {
         let database = server.directory().join("store/graphophone.db");
         let connection = Connection::open(database).expect("the store is there");
-        let refuse = "CREATE TRIGGER full BEFORE INSERT ON call
-                      BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
-        connection.execute_batch(refuse).expect("the store can be changed");
+        for table in TABLES {
+            let refuse = format!(
+                "CREATE TRIGGER full_{table} BEFORE INSERT ON {table}
+                 BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+            );
+            connection.execute_batch(&refuse).expect("the store can be changed");
+        }
         Self(connection)
     }
 
     /// There is room again.
     pub fn freed(self) {
-        self.0.execute_batch("DROP TRIGGER full").expect("the store can be changed back");
+        for table in TABLES {
+            let allow = format!("DROP TRIGGER full_{table}");
+            self.0.execute_batch(&allow).expect("the store can be changed back");
+        }
     }
 }

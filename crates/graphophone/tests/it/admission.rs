@@ -94,5 +94,6 @@ async fn a_server_at_its_limit_refuses_new_calls_and_goes_on_playing() {
     assert_heard(&heard(&phone, 2_000).await.samples, &as_heard(&[&file], Codec::Pcmu));
     let end = load(&server).await;
     assert_eq!(end["decision"]["refused"], 2, "{end}");
-    assert!(end["engine"]["packetsSent"].as_u64().unwrap() >= 100, "{end}");
+    // Counted up to a quarter of a second ago.
+    assert!(end["engine"]["packetsSent"].as_u64().unwrap() >= 80, "{end}");
 }
