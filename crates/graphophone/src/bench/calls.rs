@@ -17,6 +17,9 @@ use super::{
 const CONNECTIONS: usize = 8;
 /// A call that is not up by then will not be.
 const UP_WITHIN: Duration = Duration::from_secs(20);
+/// A server that admits calls slowly is asked again for so long, in such steps.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(250);
 /// A command to a call that is not established yet is tried again so often.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
@@ -112,7 +115,13 @@ impl Bot {
                 "identity": {"phone": {"id": self.far_end.uri(number)}},
             }],
         });
-        let id = client.send("POST", "/v1.0/communications/calls", &body)?.id()?;
+        let refused_until = Instant::now() + REFUSED_FOR;
+        let mut exchange = client.send("POST", "/v1.0/communications/calls", &body)?;
+        while exchange.status == 429 && Instant::now() < refused_until {
+            std::thread::sleep(AGAIN);
+            exchange = client.send("POST", "/v1.0/communications/calls", &body)?;
+        }
+        let id = exchange.id()?;
         if self.far_end.wait(number, Stage::Confirmed, UP_WITHIN).is_none() {
             let _ = client.send("DELETE", &path_of(&id), &Value::Null);
             bail!("call {number} is not up in time");

@@ -58,6 +58,7 @@ impl Card {
             prompt_seconds: 10.0,
             data: data.clone(),
             latency_rounds: 20,
+            admission: false,
         };
         let calls = run_case(&options, cores, runtime, &mut |step| say(&step.line()))?;
         say(&format!("Calls set up and hung up\n{}", RateStep::HEAD));

@@ -72,6 +72,8 @@ pub struct CaseOptions {
     pub data: Option<PathBuf>,
     /// Plays and cancels that are timed at half load, on each of four silent calls.
     pub latency_rounds: usize,
+    /// Whether the server may refuse calls that it cannot carry.
+    pub admission: bool,
 }
 
 /// Rates that are offered in [`run_signalling`].
@@ -120,7 +122,8 @@ pub fn run_case(
 ) -> anyhow::Result<CaseReport> {
     let count = if options.case == Case::Distinct { DISTINCT } else { 1 };
     let prompts = PromptSet::new(count, options.prompt_seconds)?;
-    let mut running = Running::start(prompts, options.data.as_deref(), cores, runtime)?;
+    let mut running =
+        Running::start(prompts, options.data.as_deref(), (cores, options.admission), runtime)?;
     if options.case == Case::TwoWay {
         running.talk(cores)?;
     }
@@ -161,7 +164,7 @@ pub fn run_signalling(
     show: &mut dyn FnMut(&RateStep),
 ) -> anyhow::Result<RateReport> {
     let prompts = PromptSet::new(1, 0.2)?;
-    let mut running = Running::start(prompts, options.data.as_deref(), cores, runtime)?;
+    let mut running = Running::start(prompts, options.data.as_deref(), (cores, false), runtime)?;
     let uri = options.play.then(|| running.host.prompt(0));
     let mut ladder = Ladder::new(options.start, options.step, options.max);
     let mut steps = Vec::new();
@@ -185,7 +188,7 @@ impl Running {
     fn start(
         prompts: PromptSet,
         data: Option<&Path>,
-        cores: Cores,
+        (cores, admission): (Cores, bool),
         runtime: &tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
         let count = prompts.len();
@@ -194,7 +197,7 @@ impl Running {
             None => tempfile::Builder::new().prefix("graphophone-bench-").tempdir(),
         }
         .context("no directory for the server's data")?;
-        let server = ServerProcess::start(directory.path(), cores)?;
+        let server = ServerProcess::start(directory.path(), cores, admission)?;
         let expected = prompts.clone();
         let (meter, sockets) = Meter::start(Ipv4Addr::LOCALHOST)?;
         let expect = Box::new(move |number| expected.expected(number));

@@ -22,7 +22,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(20);
 /// Between looks at something that another process does.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Nothing may refuse a call but the machine itself.
+/// Nothing may refuse a call but the machine itself, and admission where that is measured.
 const CONFIG: &str = r#"
 [rtp]
 ports = "20000-59999"
@@ -32,7 +32,8 @@ calls = 100000
 keep_alive = "24h"
 [media]
 threads = 1
-"#;
+[admission]
+enabled = "#;
 
 /// The child; killed when dropped.
 pub(super) struct ServerProcess {
@@ -45,9 +46,9 @@ impl ServerProcess {
     ///
     /// # Errors
     /// When it does not serve in time.
-    pub(super) fn start(directory: &Path, cores: Cores) -> anyhow::Result<Self> {
+    pub(super) fn start(directory: &Path, cores: Cores, admission: bool) -> anyhow::Result<Self> {
         let (config, ready) = (directory.join("bench.toml"), directory.join("ready.json"));
-        std::fs::write(&config, CONFIG)?;
+        std::fs::write(&config, format!("{CONFIG}{admission}\n"))?;
         // A ready file of an earlier server would be believed.
         let _ = std::fs::remove_file(&ready);
         let mut command = Command::new(std::env::current_exe()?);

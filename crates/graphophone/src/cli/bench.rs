@@ -43,6 +43,9 @@ pub(super) struct Bench {
     /// Plays and cancels timed at half load on each of four silent calls.
     #[arg(long, default_value_t = 100)]
     latency_rounds: usize,
+    /// Let the server refuse calls that it cannot carry, as it does outside of benchmarks.
+    #[arg(long)]
+    admission: bool,
     /// With `signalling`: each call plays 200 ms before it is hung up.
     #[arg(long)]
     play: bool,
@@ -160,6 +163,7 @@ fn measure(args: &Bench, runtime: &Handle) -> anyhow::Result<()> {
         prompt_seconds: args.prompt_seconds,
         data: args.data.clone(),
         latency_rounds: args.latency_rounds,
+        admission: args.admission,
     };
     eprintln!("{}", StepReport::HEAD);
     let report = bench::run_case(&options, cores, runtime, &mut show)?;
