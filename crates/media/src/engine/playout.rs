@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{PlayoutId, PlayoutProgress, Segment, progress::Block};
+use super::{
+    PlayoutId, PlayoutProgress, Segment,
+    progress::{Block, Counters},
+};
 use crate::{
     codec::Codec,
     prompt::{EncodedAudio, MAX_FRAME_LEN},
@@ -35,9 +38,7 @@ struct Piece {
     audio: EncodedAudio,
     samples: usize,
     repeat: u32,
-    block: Arc<Block>,
-    /// Which of the block's counters.
-    index: usize,
+    counters: Arc<Counters>,
 }
 
 /// A place between two samples of a playout.
@@ -84,14 +85,14 @@ impl Playout {
     }
 
     /// Appends segments with their counters.
-    pub(super) fn append(&mut self, segments: Vec<Segment>, block: &Arc<Block>) {
-        for (index, segment) in segments.into_iter().enumerate() {
+    pub(super) fn append(&mut self, segments: Vec<Segment>, block: &Block) {
+        for (segment, counters) in segments.into_iter().zip(&block.segments) {
             let repeat = segment.repeat.max(1);
             let audio = segment.prompt.audio.clone();
             let samples = audio.units();
             self.remaining += samples as u64 * u64::from(repeat);
             self.has_samples |= samples > 0;
-            self.pieces.push(Piece { audio, samples, repeat, block: Arc::clone(block), index });
+            self.pieces.push(Piece { audio, samples, repeat, counters: Arc::clone(counters) });
         }
     }
 
@@ -163,7 +164,7 @@ impl Playout {
             let (piece, step) = self.step(cursor, left);
             if step.samples > 0 {
                 let piece = &self.pieces[piece];
-                piece.block.segments[piece.index].sent(step.samples as u64, wall);
+                piece.counters.sent(step.samples as u64, wall);
             }
             left -= step.samples;
             cursor = step.to;

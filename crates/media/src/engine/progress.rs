@@ -45,7 +45,7 @@ const NONE: u64 = u64::MAX;
 
 /// The counters of the segments of one `play` or `extend`; a list that only grows.
 pub(super) struct Block {
-    pub(super) segments: Box<[Counters]>,
+    pub(super) segments: Box<[Arc<Counters>]>,
     next: OnceLock<Arc<Self>>,
 }
 
@@ -93,7 +93,7 @@ impl PlayoutProgress {
     }
 
     fn counters(&self) -> impl Iterator<Item = &Counters> {
-        self.blocks().flat_map(|block| block.segments.iter())
+        self.blocks().flat_map(|block| block.segments.iter().map(Arc::as_ref))
     }
 
     fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
@@ -113,14 +113,15 @@ fn covered(position: u64, start: u64, length: u64, total: u64) -> u64 {
 
 impl Block {
     pub(super) fn new(segments: &[Segment]) -> Arc<Self> {
-        let counters = segments.iter().map(|segment| Counters {
+        let counters = |segment: &Segment| Counters {
             length: segment.prompt.units() * u64::from(segment.repeat.max(1)),
             sent: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             first_packet: AtomicU64::new(NONE),
             last_packet: AtomicU64::new(NONE),
-        });
-        Arc::new(Self { segments: counters.collect(), next: OnceLock::new() })
+        };
+        let segments = segments.iter().map(|segment| Arc::new(counters(segment)));
+        Arc::new(Self { segments: segments.collect(), next: OnceLock::new() })
     }
 }
 
