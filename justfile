@@ -32,6 +32,14 @@ rates:
     cargo run --release -p graphophone --example rates -- signalling
     cargo run --release -p graphophone --example rates -- notifications
 
+# a capacity card of this machine; stop everything else first
+capacity:
+    cargo run --release -- bench
+
+# what a packet and a playPrompt cost, in instructions, against tests/instructions/baseline.json
+instructions:
+    tests/instructions/run.py
+
 # many random cases, others in each run: the call against its model, SIP against chaos
 explore:
     PROPTEST_CASES=20000 cargo test --release -p graphophone-call -p graphophone-sip --lib -- model chaos

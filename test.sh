@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All tests. Needs the Rust toolchain and the corpora in ../shared (CONTRIBUTING.md). Installs with
 # apt-get, as root or with sudo, and says so:
-#   gcc libc6-dev python3 python3-venv sip-tester baresip-core     (only what is not there)
+#   gcc libc6-dev python3 python3-venv sip-tester baresip-core valgrind   (only what is not there)
 # The Python and Node packages of tests/interop go into target/interop; so does Node.js itself (a
 # Python package has it) where there is none of version 20 or later with its npm.
 set -euo pipefail
@@ -34,6 +34,7 @@ find_python || { install python3 python3-venv && find_python; } ||
   fail "no Python here can make an environment (python3-venv)"
 command -v sipp >/dev/null || install sip-tester
 command -v baresip >/dev/null || install baresip-core
+command -v valgrind >/dev/null || install valgrind
 
 # Everything here is on loopback, where no proxy can reach.
 export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"
@@ -55,6 +56,10 @@ cargo run --locked -- demo --keep target/demo
 echo "== interoperation with programs of others"
 "$python" tests/interop/run.py all 2>&1 | tee target/interop.log
 checks=$(grep -c '^ok ' target/interop.log)
+
+echo "== instructions of a packet and of a playPrompt"
+"$python" tests/instructions/run.py 2>&1 | tee target/instructions.log
+checks=$((checks + $(grep -c '^ok ' target/instructions.log)))
 
 echo
 echo "$((passed + checks + 1)) passed, 0 failed"
