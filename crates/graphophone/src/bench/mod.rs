@@ -1,9 +1,9 @@
 //! The benchmark of `graphophone bench`: how many calls a core carries clean, and at what cost.
 //!
-//! The server under test is a child process on one core ([`child`]). On another one are a far end
-//! with a SIP stack of its own ([`far_end`], [`sip`]), a meter that reads every packet ([`meter`],
-//! [`grid`], [`content`]), and a bot that speaks the API ([`calls`], [`host`]). [`ladder`] decides
-//! how many calls come next; [`case`] does it.
+//! The server under test is a child process on one core (`child`). On another one are a far end
+//! with a SIP stack of its own (`far_end`, `sip`), a meter that reads every packet (`meter`,
+//! `grid`, `content`), and a bot that speaks the API (`calls`, `host`). `ladder` decides
+//! how many calls come next; `case` does it.
 
 mod bare;
 mod calls;
