@@ -56,6 +56,7 @@ async fn invite(server: &TestServer) -> String {
 #[tokio::test]
 async fn a_server_at_its_limit_refuses_new_calls_and_goes_on_playing() {
     let (server, mut bot) = TestServer::start_with_webhook(|config| {
+        config.admission.enabled = true;
         config.admission.free_calls = 1;
         config.admission.engine_thread_percent = 0;
         config.admission.process_percent = 0;
