@@ -55,9 +55,7 @@ impl Door {
     /// # Errors
     /// [`CreateError::Overloaded`].
     pub fn admit(&self) -> Result<(), CreateError> {
-        let (verdict, change) = self.lock().admission.admit(Instant::now());
-        log(change);
-        match verdict {
+        match self.decide() {
             Verdict::Admit => Ok(()),
             Verdict::Refuse { retry_after, reason } => {
                 Err(CreateError::Overloaded { reason, retry_after })
@@ -68,14 +66,16 @@ impl Door {
     /// The same for the SIP endpoint, which is told only how long its caller has to wait.
     pub fn admit_incoming(&self) -> graphophone_sip::Admit {
         let door = self.clone();
-        Box::new(move || {
-            let (verdict, change) = door.lock().admission.admit(Instant::now());
-            log(change);
-            match verdict {
-                Verdict::Admit => Ok(()),
-                Verdict::Refuse { retry_after, .. } => Err(retry_after),
-            }
+        Box::new(move || match door.decide() {
+            Verdict::Admit => Ok(()),
+            Verdict::Refuse { retry_after, .. } => Err(retry_after),
         })
+    }
+
+    fn decide(&self) -> Verdict {
+        let (verdict, change) = self.lock().admission.admit(Instant::now());
+        log(change);
+        verdict
     }
 
     /// How things stand.

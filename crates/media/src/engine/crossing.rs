@@ -7,9 +7,9 @@ use std::{
 };
 
 use graphophone_datagrams::Ring;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::{
+    clock::thread_cpu_time,
     sender::{BATCH, Batch, PacketSender},
     sockets::{SocketTable, Sockets},
 };
@@ -106,12 +106,6 @@ fn measure() -> io::Result<(Duration, Duration)> {
     }
     let [single, ring] = ways;
     Ok((single?.1, ring?.1))
-}
-
-fn thread_cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::time::{ClockId, clock_gettime};
-
-use super::stats::{Count, ShardCounters, nanoseconds};
+use super::{
+    clock::thread_cpu_time,
+    stats::{Count, ShardCounters, nanoseconds},
+};
 
 /// Buckets of a [`Histogram`]: one below 1 µs, then four in each doubling up to 17 s.
 const BUCKETS: usize = 1 + 4 * OCTAVES;
@@ -108,11 +109,7 @@ impl LoadMeter {
         self.busy.add(nanoseconds(now.saturating_duration_since(woke)));
         let at = nanoseconds(now.saturating_duration_since(started));
         if at >= self.cpu_at.get() + nanoseconds(CPU_EVERY) {
-            let cpu = clock_gettime(ClockId::ThreadCPUTime);
-            self.cpu.raise(
-                u64::try_from(cpu.tv_sec).unwrap_or(0) * 1_000_000_000
-                    + u64::try_from(cpu.tv_nsec).unwrap_or(0),
-            );
+            self.cpu.raise(nanoseconds(thread_cpu_time()));
             self.cpu_at.raise(at);
         }
     }

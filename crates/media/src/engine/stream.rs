@@ -50,7 +50,7 @@ pub(super) struct StreamSetup {
     pub(super) rtcp_interval: Duration,
     pub(super) events: mpsc::Sender<StreamEvent>,
     pub(super) tap: Option<std::sync::mpsc::SyncSender<TappedPacket>>,
-    pub(super) srtp: Option<Box<Srtp>>,
+    pub(super) srtp: Option<Srtp>,
     pub(super) counters: Arc<StreamCounters>,
     /// Set by an owner who goes while the command queue is full.
     pub(super) abandoned: Arc<AtomicBool>,
@@ -58,15 +58,17 @@ pub(super) struct StreamSetup {
 
 /// The SRTP contexts of both directions.
 pub(super) struct Srtp {
-    protect: Protect,
-    unprotect: Unprotect,
+    protect: Box<Protect>,
+    unprotect: Box<Unprotect>,
 }
 
 impl Srtp {
     /// Derives the session keys: work for the owner's thread, not for the engine's.
-    pub(super) fn new(keys: &SrtpKeys) -> Box<Self> {
-        let (protect, unprotect) = (Protect::new(&keys.local), Unprotect::new(&keys.remote));
-        Box::new(Self { protect, unprotect })
+    pub(super) fn new(keys: &SrtpKeys) -> Self {
+        Self {
+            protect: Box::new(Protect::new(&keys.local)),
+            unprotect: Box::new(Unprotect::new(&keys.remote)),
+        }
     }
 }
 
@@ -128,8 +130,7 @@ impl Stream {
         let seed = u64::from(setup.ssrc) << 32
             ^ u64::from(setup.first_timestamp) << 16
             ^ u64::from(setup.first_sequence);
-        let (protect, unprotect) =
-            setup.srtp.map(|srtp| (Box::new(srtp.protect), Box::new(srtp.unprotect))).unzip();
+        let (protect, unprotect) = setup.srtp.map(|srtp| (srtp.protect, srtp.unprotect)).unzip();
         Self {
             codec: setup.codec,
             payload_type: setup.payload_type,

@@ -103,14 +103,15 @@ impl ShardThread {
                 // A ring belongs to the thread that made it: the kernel interrupts that one.
                 let shell = Crossing::new(io)
                     .and_then(|crossing| Shell::new(commands, theirs, counted, crossing));
-                let (shell, result) = match shell {
-                    Ok(shell) => (Some(shell), Ok(())),
-                    Err(error) => (None, Err(error)),
-                };
-                // Whoever starts it waits for this.
-                let _ = begun.send(result);
-                if let Some(shell) = shell {
-                    shell.run();
+                // Whoever starts it waits for the answer.
+                match shell {
+                    Ok(shell) => {
+                        let _ = begun.send(Ok(()));
+                        shell.run();
+                    }
+                    Err(error) => {
+                        let _ = begun.send(Err(error));
+                    }
                 }
             })?;
         outcome.recv().map_err(io::Error::other)??;
