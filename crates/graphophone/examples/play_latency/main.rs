@@ -24,7 +24,6 @@
 
 mod bare;
 mod far_end;
-mod http;
 mod report;
 mod stages;
 
@@ -32,12 +31,12 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
-use graphophone::{Server, bot::Bot};
+use graphophone::{Server, bench::Client, bot::Bot};
 use graphophone_testkit::{Credentials, audio::tone_wav, dev_config, is_audio_active, is_end_of};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
-use self::{bare::Bare, far_end::FarEnd, http::Client, report::Report, stages::Stages};
+use self::{bare::Bare, far_end::FarEnd, report::Report, stages::Stages};
 
 /// A step that takes longer has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -247,7 +246,7 @@ impl<'a> Bench<'a> {
 
     fn ask(&mut self, action: &str, body: &Value) -> anyhow::Result<Asked> {
         let path = format!("/v1.0/communications/calls/{}/{action}", self.call);
-        let exchange = self.client.post(&path, body)?;
+        let exchange = self.client.send("POST", &path, body)?;
         if exchange.status != 200 {
             bail!("{action} is answered {}: {}", exchange.status, exchange.body);
         }

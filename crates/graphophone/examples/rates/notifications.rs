@@ -171,7 +171,7 @@ fn start_endpoint(
     let arrived = Arc::clone(arrived);
     let thread = std::thread::spawn(move || {
         let run = || -> anyhow::Result<()> {
-            process::pin_to(1)?;
+            graphophone::bench::pin(1)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let at = endpoint::start(Vec::new(), move |body| lock(&arrived).take(body)).await;

@@ -12,12 +12,12 @@ use anyhow::{Context, ensure};
 use graphophone::{
     Server,
     auth::{AuthSettings, Authority, Keys, unix_now},
+    bench,
     outbox::{DeliverSettings, Deliverer, Outbox, Settings, Trust},
 };
 use graphophone_call::{AppId, CallId, TenantId};
 use graphophone_store::{Commit, NewNotification, NotificationId, Store, UnixMillis, Written};
 use graphophone_testkit::dev_config;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -33,13 +33,13 @@ pub(crate) struct Process {
 impl Process {
     /// This program with other arguments, on core 0; from then on this thread is on core 1.
     pub(crate) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
-        pin_to(0)?;
+        bench::pin(0)?;
         let spawned = Command::new(std::env::current_exe()?)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
-        pin_to(1)?;
+        bench::pin(1)?;
         let mut child = spawned?;
         let orders = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().context("no pipe")?);
@@ -65,15 +65,9 @@ impl Process {
         })
     }
 
-    /// CPU time of its threads, in user mode and in the kernel (proc(5), utime and stime,
-    /// of 10 ms on every Linux).
+    /// CPU time of its threads, in user mode and in the kernel.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat")?;
-        let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
-        let user = times.next().context("utime")??;
-        let system = times.next().context("stime")??;
-        Ok(Duration::from_millis((user + system) * 10))
+        bench::cpu_time(self.child.id())
     }
 
     fn answer(&mut self) -> anyhow::Result<Value> {
@@ -88,13 +82,6 @@ impl Drop for Process {
         self.orders = None;
         let _ = self.child.wait();
     }
-}
-
-/// Puts this thread, and the threads and processes it starts, on one core.
-pub(crate) fn pin_to(core: usize) -> anyhow::Result<()> {
-    let mut cores = CpuSet::new();
-    cores.set(core);
-    sched_setaffinity(None, &cores).with_context(|| format!("core {core} cannot be used"))
 }
 
 /// `after - before`.

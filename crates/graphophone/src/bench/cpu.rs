@@ -39,7 +39,7 @@ impl Cores {
 ///
 /// # Errors
 /// When the core does not exist or may not be used.
-pub(super) fn pin(core: usize) -> io::Result<()> {
+pub fn pin(core: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(core);
     Ok(sched_setaffinity(None, &set)?)

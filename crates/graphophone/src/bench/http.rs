@@ -13,7 +13,8 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The connection.
-pub(super) struct Client {
+#[derive(Debug)]
+pub struct Client {
     stream: TcpStream,
     host: String,
     token: String,
@@ -21,13 +22,16 @@ pub(super) struct Client {
 }
 
 /// A request and its response.
-pub(super) struct Exchange {
+#[derive(Debug)]
+pub struct Exchange {
     /// Just before the request was written.
-    pub(super) sent: Instant,
+    pub sent: Instant,
+    /// When the last byte of the response was read.
+    pub answered: Instant,
     /// HTTP status.
-    pub(super) status: u16,
+    pub status: u16,
     /// The body; null if it is empty.
-    pub(super) body: Value,
+    pub body: Value,
 }
 
 impl Exchange {
@@ -35,7 +39,7 @@ impl Exchange {
     ///
     /// # Errors
     /// The status and body of a refusal.
-    pub(super) fn id(&self) -> anyhow::Result<String> {
+    pub fn id(&self) -> anyhow::Result<String> {
         if !(200..300).contains(&self.status) {
             bail!("the server answers {}: {}", self.status, self.body);
         }
@@ -48,7 +52,7 @@ impl Client {
     ///
     /// # Errors
     /// When nothing listens there.
-    pub(super) fn connect(base: &str, token: &str) -> anyhow::Result<Self> {
+    pub fn connect(base: &str, token: &str) -> anyhow::Result<Self> {
         let host = base.strip_prefix("http://").context("not an http URL")?.to_owned();
         let stream = TcpStream::connect(&host)?;
         stream.set_nodelay(true)?;
@@ -60,12 +64,7 @@ impl Client {
     ///
     /// # Errors
     /// When no whole response comes.
-    pub(super) fn send(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: &Value,
-    ) -> anyhow::Result<Exchange> {
+    pub fn send(&mut self, method: &str, path: &str, body: &Value) -> anyhow::Result<Exchange> {
         let Self { host, token, .. } = self;
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let request = format!(
@@ -76,10 +75,11 @@ impl Client {
         let sent = Instant::now();
         self.stream.write_all(request.as_bytes())?;
         let (length, head) = self.read()?;
+        let answered = Instant::now();
         let text = std::str::from_utf8(&self.buffer[..head])?;
         let status = text.split(' ').nth(1).context("no status")?.parse()?;
         let body = serde_json::from_slice(&self.buffer[head..length]).unwrap_or(Value::Null);
-        Ok(Exchange { sent, status, body })
+        Ok(Exchange { sent, answered, status, body })
     }
 
     /// Reads one response; its length, and that of its head.

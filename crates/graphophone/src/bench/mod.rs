@@ -33,9 +33,11 @@ mod sip;
 pub use bare::run_bare;
 pub use card::Card;
 pub use case::{Case, CaseOptions, RateOptions, run_case, run_signalling};
-pub use cpu::Cores;
+pub use cpu::{Cores, pin};
 pub use foreign::{Foreign, ForeignReport};
+pub use http::{Client, Exchange};
 pub use plot::plot;
+pub use process::cpu_time;
 pub use report::{CaseReport, Latency, Quantiles, RateReport, RateStep, StepReport};
 
 /// Keeps the calling thread, and all it starts, off the server's core.
@@ -43,5 +45,5 @@ pub use report::{CaseReport, Latency, Quantiles, RateReport, RateStep, StepRepor
 /// # Errors
 /// When the core cannot be had.
 pub fn pin_to_meter(cores: Cores) -> anyhow::Result<()> {
-    Ok(cpu::pin(cores.meter)?)
+    Ok(pin(cores.meter)?)
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 ///
 /// # Errors
 /// When the process is gone.
-pub(super) fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
+pub fn cpu_time(pid: u32) -> anyhow::Result<Duration> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .with_context(|| format!("process {pid} is gone"))?;
     let ticks = ticks(&text).context("/proc/PID/stat is not as in proc(5)")?;
