@@ -1,5 +1,6 @@
-//! When each stream next wants to be woken: a binary heap with one entry per stream whose deadline
-//! can be moved, so that it never grows with use and a tick costs no allocation.
+//! When each stream next wants to be woken for something else than a packet: a binary heap with one
+//! entry per stream whose deadline can be moved, so that it never grows with use and a tick costs
+//! no allocation.
 
 use std::time::Instant;
 
@@ -33,6 +34,7 @@ impl Deadlines {
                 self.heap.push((deadline, slot));
                 self.rise(self.heap.len() - 1);
             }
+            (Some(place), Some(deadline)) if self.heap[place].0 == deadline => {}
             (Some(place), Some(deadline)) => {
                 let earlier = deadline < self.heap[place].0;
                 self.heap[place].0 = deadline;

@@ -38,8 +38,8 @@ impl Driven {
         let sink = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         let counters = Arc::new(ShardCounters::default());
         let table = SocketTable::new(Crossing::single());
-        let mut shard = Shard::new(table, Arc::clone(&counters));
         let mut now = Now { at: Instant::now(), wall: SystemTime::now() };
+        let mut shard = Shard::new(now.at, table, Arc::clone(&counters));
         for number in 0..streams {
             let id = StreamId(number.into());
             let slot = shard.add(now, id, setup(number, sink.local_addr()?));

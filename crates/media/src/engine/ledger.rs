@@ -56,23 +56,24 @@ impl Ledger {
         }
     }
 
-    /// Notes a packet: `index` is its sequence number with wraps counted, `position` the samples
-    /// of the playout before it. Packets that the kernel refused are noted as well: they have a
-    /// number, so the far end counts them as lost.
+    /// Notes packets of consecutive numbers: `index` is the first one's sequence number with wraps
+    /// counted, `position` the samples of the playout before it, `samples` those in all of them.
+    /// Packets that the kernel refused are noted as well: they have a number, so the far end
+    /// counts them as lost.
     pub(super) fn record(
         &mut self,
         progress: &Arc<PlayoutProgress>,
-        index: u64,
+        (index, packets): (u64, u16),
         position: u64,
         samples: usize,
     ) {
-        let samples = samples as u64;
+        let (packets, samples) = (u64::from(packets), samples as u64);
         if let Some(run) = self.runs.back_mut()
             && run.first + run.packets == index
             && run.position + run.samples == position
             && Arc::ptr_eq(&run.progress, progress)
         {
-            run.packets += 1;
+            run.packets += packets;
             run.samples += samples;
             return;
         }
@@ -82,7 +83,7 @@ impl Ledger {
         self.runs.push_back(Run {
             progress: Arc::clone(progress),
             first: index,
-            packets: 1,
+            packets,
             position,
             samples,
         });
@@ -166,7 +167,7 @@ mod tests {
 
     fn send(ledger: &mut Ledger, progress: &Arc<PlayoutProgress>, first: u64, packets: u64) {
         for packet in 0..packets {
-            ledger.record(progress, first + packet, packet * 160, 160);
+            ledger.record(progress, (first + packet, 1), packet * 160, 160);
         }
     }
 
@@ -194,7 +195,7 @@ mod tests {
         ledger.acknowledge(54, 0, 104);
         assert_eq!(acknowledged(&progress), Some(50 * 160));
         for packet in 100..100_000 {
-            ledger.record(&progress, 5 + packet, packet * 160, 160);
+            ledger.record(&progress, (5 + packet, 1), packet * 160, 160);
         }
         ledger.acknowledge(54, 0, 100_004);
         assert_eq!(acknowledged(&progress), Some(50 * 160), "same number, one wrap later");
@@ -265,8 +266,8 @@ mod tests {
     #[test]
     fn padding_is_not_acknowledged_and_later_playouts_start_at_zero() {
         let (mut ledger, first, second) = (Ledger::new(160), playout(200), playout(1_600));
-        ledger.record(&first, 7, 0, 160);
-        ledger.record(&first, 8, 160, 40);
+        ledger.record(&first, (7, 1), 0, 160);
+        ledger.record(&first, (8, 1), 160, 40);
         // Index 9 was a telephone-event.
         send(&mut ledger, &second, 10, 3);
         ledger.acknowledge(7, 0, 12);
@@ -282,7 +283,7 @@ mod tests {
         let mut ledger = Ledger::new(160);
         let playouts: Vec<_> = (0..1_000).map(|_| playout(160)).collect();
         for (index, playout) in playouts.iter().enumerate() {
-            ledger.record(playout, index as u64 * 2, 0, 160);
+            ledger.record(playout, (index as u64 * 2, 1), 0, 160);
         }
         assert_eq!((ledger.runs.len(), ledger.runs.capacity()), (CAPACITY, CAPACITY));
         ledger.acknowledge(1_998, 0, 1_998);

@@ -19,12 +19,14 @@
 //! - Packets are heard only from the address that was signalled (symmetric RTP: its port may differ
 //!   and is latched); everything else is counted and ignored.
 
+mod calendar;
 mod clock;
 mod crossing;
 mod deadlines;
 #[doc(hidden)]
 pub mod driven;
 mod incoming;
+mod lane;
 mod ledger;
 mod load;
 mod mailbox;

@@ -49,6 +49,13 @@ pub(super) struct Cursor {
     offset: usize,
 }
 
+/// Full packets of one piece, one after another.
+pub(super) struct Excerpt {
+    audio: EncodedAudio,
+    offset: usize,
+    packet_units: u32,
+}
+
 /// What a filled packet contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Filled {
@@ -136,7 +143,8 @@ impl Playout {
                 self.remaining = self.round_length();
             }
             let (piece, step) = self.step(self.cursor, packet - filled);
-            let source = self.pieces[piece].payload(self.cursor.offset, step.samples);
+            let audio = &self.pieces[piece].audio;
+            let source = payload_of(audio, self.cursor.offset, step.samples);
             payload[octets..octets + source.len()].copy_from_slice(source);
             octets += source.len();
             filled += step.samples;
@@ -171,6 +179,36 @@ impl Playout {
         }
     }
 
+    /// Packets, at most `longest`, that [`Self::fill`] would fill from one round of a piece that has
+    /// begun to be sent, and which leave something of a sealed playout to be filled.
+    pub(super) fn excerpt(&self, longest: u16) -> Option<(Excerpt, u16)> {
+        let Cursor { piece, offset, .. } = self.cursor;
+        let piece = self.pieces.get(piece).filter(|piece| piece.counters.has_begun())?;
+        let packet_units = self.codec.packet_units();
+        let full = (piece.samples - offset) as u64 / u64::from(packet_units);
+        let is_all = full * u64::from(packet_units) == self.remaining;
+        let keep = u64::from(is_all && self.sealed && !self.starts_over());
+        let packets = full.saturating_sub(keep).min(longest.into()) as u16;
+        let excerpt = || Excerpt { audio: piece.audio.clone(), offset, packet_units };
+        (packets > 0).then(|| (excerpt(), packets))
+    }
+
+    /// Moves on behind `packets` of an excerpt, of which the kernel took `sent`, the last of them at
+    /// `wall`. Returns the samples before and in them.
+    pub(super) fn pass(&mut self, packets: u16, sent: u16, wall: u64) -> (u64, usize) {
+        let packet_units = self.codec.packet_units() as usize;
+        let (before, samples) = (self.position, usize::from(packets) * packet_units);
+        let (piece, step) = self.step(self.cursor, samples);
+        debug_assert_eq!(step.samples, samples, "an excerpt is of one round of one piece");
+        if sent > 0 {
+            self.pieces[piece].counters.sent((usize::from(sent) * packet_units) as u64, wall);
+        }
+        self.cursor = step.to;
+        self.position += samples as u64;
+        self.remaining -= samples as u64;
+        (before, samples)
+    }
+
     /// Samples of one time through the list.
     fn round_length(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.samples as u64 * u64::from(piece.repeat)).sum()
@@ -192,14 +230,26 @@ impl Playout {
     }
 }
 
-impl Piece {
-    /// What is sent for `samples` samples from `offset`: as many bytes, or the one frame there.
-    fn payload(&self, offset: usize, samples: usize) -> &[u8] {
-        match &self.audio {
-            EncodedAudio::Samples { bytes, .. } => &bytes[offset..offset + samples],
-            EncodedAudio::Opus(frames) => {
-                frames.get(offset / Codec::Opus.packet_units() as usize).unwrap_or_default()
-            }
+impl Excerpt {
+    /// Copies the next packet's payload and returns its length.
+    pub(super) fn next(&mut self, payload: &mut [u8; MAX_PAYLOAD]) -> usize {
+        let source = payload_of(&self.audio, self.offset, self.packet_units as usize);
+        payload[..source.len()].copy_from_slice(source);
+        self.offset += self.packet_units as usize;
+        source.len()
+    }
+
+    pub(super) fn packet_units(&self) -> u32 {
+        self.packet_units
+    }
+}
+
+/// What is sent for `samples` samples from `offset`: as many bytes, or the one frame there.
+fn payload_of(audio: &EncodedAudio, offset: usize, samples: usize) -> &[u8] {
+    match audio {
+        EncodedAudio::Samples { bytes, .. } => &bytes[offset..offset + samples],
+        EncodedAudio::Opus(frames) => {
+            frames.get(offset / Codec::Opus.packet_units() as usize).unwrap_or_default()
         }
     }
 }

@@ -136,6 +136,11 @@ impl Counters {
         self.sent.store(self.sent.load(Ordering::Relaxed) + samples, Ordering::Release);
     }
 
+    /// Whether a packet of it has left.
+    pub(super) fn has_begun(&self) -> bool {
+        self.first_packet.load(Ordering::Relaxed) != NONE
+    }
+
     fn acknowledged(&self, samples: u64) {
         let before = self.acknowledged.load(Ordering::Relaxed);
         self.acknowledged.store(before + samples, Ordering::Release);

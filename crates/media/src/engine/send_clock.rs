@@ -84,7 +84,27 @@ impl SendClock {
             _ => (self.timestamp_after_silence(due), true),
         };
         self.last = Some(Last { at: due, timestamp, free_at: due + PACKET, audio: true });
-        self.header(payload_type, marker, timestamp)
+        self.next(payload_type, marker, timestamp)
+    }
+
+    /// Header and index of the audio packet that is due at [`Self::free_at`], if it continues the
+    /// talkspurt; nothing is moved on.
+    pub(super) fn routine(&self, payload_type: u8) -> Option<(Header, u64)> {
+        let last = self.last.filter(|last| last.audio)?;
+        let timestamp = last.timestamp.wrapping_add(self.packet_units);
+        Some((self.header(payload_type, false, timestamp), self.next_index))
+    }
+
+    /// Moves on behind so many such packets, each due when the one before made room.
+    pub(super) fn pass(&mut self, packets: u16) {
+        self.next_index += u64::from(packets);
+        if let Some(last) = &mut self.last {
+            let span = PACKET * u32::from(packets);
+            let units = self.packet_units.wrapping_mul(packets.into());
+            last.timestamp = last.timestamp.wrapping_add(units);
+            last.free_at += span;
+            last.at = last.free_at - PACKET;
+        }
     }
 
     /// The header of a telephone-event packet. All packets of an event have the timestamp of its
@@ -102,7 +122,7 @@ impl SendClock {
             _ => (due, self.timestamp_after_silence(due)),
         };
         self.last = Some(Last { at, timestamp, free_at, audio: false });
-        self.header(payload_type, first, timestamp)
+        self.next(payload_type, first, timestamp)
     }
 
     /// Moves the place of the next packet to `to`; audio goes on there as if no time had passed.
@@ -120,11 +140,16 @@ impl SendClock {
         })
     }
 
-    fn header(&mut self, payload_type: u8, marker: bool, timestamp: u32) -> (Header, u64) {
+    fn next(&mut self, payload_type: u8, marker: bool, timestamp: u32) -> (Header, u64) {
         let index = self.next_index;
+        let header = self.header(payload_type, marker, timestamp);
         self.next_index += 1;
+        (header, index)
+    }
+
+    fn header(&self, payload_type: u8, marker: bool, timestamp: u32) -> Header {
         // The lower half is the sequence number, by definition of the index.
-        let sequence = index as u16;
-        (Header { marker, payload_type, sequence, timestamp, ssrc: self.ssrc }, index)
+        let sequence = self.next_index as u16;
+        Header { marker, payload_type, sequence, timestamp, ssrc: self.ssrc }
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Content {
         /// Its sequence number with wraps counted.
         index: u64,
     },
+    /// Audio that is in the books of the stream's [`super::lane::Lane`].
+    Routine,
     /// A telephone-event.
     Event,
     /// An RTCP compound.
@@ -61,7 +63,12 @@ pub(super) struct Datagram {
 }
 
 impl Datagram {
-    pub(super) fn payload(&self) -> &[u8] {
+    /// Octets of an RTP packet's payload, before it was protected.
+    pub(super) fn payload_len(&self, is_protected: bool) -> usize {
+        self.len - HEADER_LEN - if is_protected { SRTP_OVERHEAD } else { 0 }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 }

@@ -116,7 +116,7 @@ impl PacketSender for SocketTable {
             Crossing::Ring(ring) => {
                 let outgoing = batch.iter().filter_map(|datagram| {
                     let socket = socket(datagram)?.as_fd();
-                    Some(Outgoing { socket, to: datagram.to, bytes: datagram.payload() })
+                    Some(Outgoing { socket, to: datagram.to, bytes: datagram.bytes() })
                 });
                 sent.clear();
                 ring.send(outgoing, |_, result| sent.push(result.is_ok()));
@@ -132,7 +132,7 @@ impl PacketSender for SocketTable {
             Crossing::Single { .. } => {
                 for datagram in batch {
                     let Some(socket) = socket(datagram) else { continue };
-                    datagram.sent = socket.send_to(datagram.payload(), datagram.to).is_ok();
+                    datagram.sent = socket.send_to(datagram.bytes(), datagram.to).is_ok();
                 }
             }
         }

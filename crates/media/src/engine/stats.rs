@@ -167,9 +167,6 @@ pub(super) const LATE: Duration = Duration::from_millis(2);
 
 impl StreamCounters {
     pub(super) fn lateness(&self, lateness: Duration) {
-        if lateness >= LATE {
-            self.counts.late_packets.add(1);
-        }
         self.max_lateness.raise(nanoseconds(lateness));
     }
 

@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, TappedPacket,
+    calendar::{Calendar, WIDTH},
     incoming::Incoming,
+    lane::{self, Books, Lane},
     ledger::Ledger,
     mailbox::Mailbox,
     playout::{MAX_PAYLOAD, Playout},
@@ -18,14 +20,14 @@ use super::{
     reports::Reports,
     send_clock::{PACKET, SendClock},
     sender::{Batch, Channel, Content, Datagram},
-    stats::{ShardCounters, StreamCounters},
+    stats::{LATE, ShardCounters, StreamCounters},
 };
 use crate::{
     codec::Codec,
     dtmf::{EVENT_LEN, ToneQueue},
     rtcp::MAX_COMPOUND_LEN,
     rtp::{self, HEADER_LEN, Header},
-    srtp::{Protect, SRTP_OVERHEAD, SrtpKeys, Unprotect},
+    srtp::{Protect, SrtpKeys, Unprotect},
 };
 
 /// Packets that may leave together after a late tick; more would overrun jitter buffers.
@@ -35,7 +37,7 @@ const MAX_BURST: usize = 3;
 pub(super) const MAX_PER_TICK: usize = MAX_BURST + 1;
 
 /// Deadlines this close are served with those that are due, so that many streams cost few wakes.
-pub(super) const EARLY: Duration = Duration::from_micros(500);
+pub(super) const EARLY: Duration = WIDTH;
 
 /// Everything a stream needs but its sockets.
 pub(super) struct StreamSetup {
@@ -163,10 +165,55 @@ impl Stream {
         }
     }
 
-    /// When [`Self::tick`] should be called.
-    pub(super) fn deadline(&self) -> Instant {
+    /// When the next packet is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// When [`Self::tick`] should be called, even if no packet is due.
+    pub(super) fn chores(&self) -> Instant {
         let reports = self.reports.next();
-        [self.due, self.mailbox.retry_at()].into_iter().flatten().fold(reports, Instant::min)
+        self.mailbox.retry_at().map_or(reports, |retry_at| retry_at.min(reports))
+    }
+
+    /// Where RTP goes.
+    pub(super) fn rtp_target(&self) -> Option<SocketAddr> {
+        self.incoming.rtp_target()
+    }
+
+    /// What encrypts packets, with SRTP.
+    pub(super) fn protect(&self) -> Option<&Protect> {
+        self.protect.as_deref()
+    }
+
+    /// Lends the next packets, if they need no decision.
+    pub(super) fn lend(&self, calendar: &Calendar) -> Option<Lane> {
+        let due = self.due.filter(|due| self.clock.free_at() == Some(*due))?;
+        if !self.tones.is_empty() {
+            return None;
+        }
+        let (excerpt, left) = self.playout.as_ref()?.excerpt(lane::LONGEST)?;
+        let (header, index) = self.clock.routine(self.payload_type)?;
+        let (due, to) = (calendar.moment(due), self.incoming.rtp_target()?);
+        let is_protected = self.protect.is_some();
+        Some(Lane { due, header, index, to, excerpt, left, is_protected, books: Books::default() })
+    }
+
+    /// Takes the books of a lane over, whose packets are all sent or refused.
+    pub(super) fn take_back(&mut self, lane: &Lane) {
+        let Books { laid, sent, refused, late, max_lateness, octets, wall } = lane.books;
+        let Some(playout) = self.playout.as_mut().filter(|_| laid > 0) else { return };
+        let (position, samples) = playout.pass(laid, sent, wall);
+        let first = lane.index - u64::from(laid);
+        self.ledger.record(&playout.progress, (first, laid), position, samples);
+        self.clock.pass(laid);
+        self.due = self.clock.free_at().filter(|_| self.wants_to_send());
+        let counts = &self.counters.counts;
+        counts.packets_sent.add(sent.into());
+        counts.octets_sent.add(octets.into());
+        counts.send_errors.add(refused.into());
+        counts.late_packets.add(late.into());
+        self.counters.lateness(Duration::from_nanos(max_lateness.into()));
     }
 
     /// Takes a command. Packets that it makes due leave with the next tick.
@@ -264,6 +311,7 @@ impl Stream {
                 break;
             }
             let lateness = now.at.saturating_duration_since(due);
+            self.counters.counts.late_packets.add(u64::from(lateness >= LATE));
             self.counters.lateness(lateness);
             shard.lateness(lateness);
             let datagram = batch.push();
@@ -347,7 +395,8 @@ impl Stream {
         }
     }
 
-    /// Keeps the books of a datagram that was handed over, or could not be.
+    /// Keeps the books of a datagram of [`Self::tick`] or [`Self::report`] that was handed over, or
+    /// could not be.
     pub(super) fn settle(
         &mut self,
         now: Now,
@@ -363,8 +412,7 @@ impl Stream {
             counts.reports_sent.add(1);
         } else {
             counts.packets_sent.add(1);
-            let tag = if self.protect.is_some() { SRTP_OVERHEAD } else { 0 };
-            counts.octets_sent.add((datagram.len - HEADER_LEN - tag) as u64);
+            counts.octets_sent.add(datagram.payload_len(self.protect.is_some()) as u64);
             shard.packets_sent.add(1);
         }
         if let Content::Audio { filled, index } = datagram.content
@@ -373,7 +421,8 @@ impl Stream {
             if datagram.sent {
                 playout.credit(filled, wall);
             }
-            self.ledger.record(&playout.progress, index, filled.position, filled.samples);
+            let (position, samples) = (filled.position, filled.samples);
+            self.ledger.record(&playout.progress, (index, 1), position, samples);
             if filled.last {
                 self.finish_if_over(now);
             }
@@ -389,20 +438,21 @@ impl Stream {
         datagram: &[u8],
         shard: &ShardCounters,
     ) {
-        match channel {
-            Channel::Rtp if !rtp::is_rtcp(datagram) => {
-                self.incoming.rtp(now, from, datagram, &mut self.mailbox, shard);
-            }
-            Channel::Rtp | Channel::Rtcp => {
-                let (ssrc, last) = (self.clock.ssrc(), self.clock.last_index());
-                self.incoming.rtcp(now, from, channel, datagram, ssrc, |highest, lost| {
-                    if let Some(last) = last {
-                        self.ledger.acknowledge(highest, lost, last);
-                    }
-                });
-            }
+        if !is_rtcp(channel, datagram) {
+            return self.incoming.rtp(now, from, datagram, &mut self.mailbox, shard);
         }
+        let (ssrc, last) = (self.clock.ssrc(), self.clock.last_index());
+        self.incoming.rtcp(now, from, channel, datagram, ssrc, |highest, lost| {
+            if let Some(last) = last {
+                self.ledger.acknowledge(highest, lost, last);
+            }
+        });
     }
+}
+
+/// Tells reports from audio, by the socket or where they share it (RFC 5761).
+pub(super) fn is_rtcp(channel: Channel, datagram: &[u8]) -> bool {
+    channel == Channel::Rtcp || rtp::is_rtcp(datagram)
 }
 
 /// Timestamp units as time.

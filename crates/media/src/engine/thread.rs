@@ -207,7 +207,7 @@ impl Shell {
         }
         epoll::add(&listening, &sockets, epoll::EventData::new_u64(SOCKETS), readable)?;
         Ok(Self {
-            shard: Shard::new(SocketTable::new(crossing), Arc::clone(&counters)),
+            shard: Shard::new(Instant::now(), SocketTable::new(crossing), Arc::clone(&counters)),
             commands,
             wake,
             counters,

@@ -123,7 +123,7 @@ impl PacketSender for Recorder {
                     slot: datagram.slot,
                     channel: datagram.channel,
                     to: datagram.to,
-                    bytes: datagram.payload().to_vec(),
+                    bytes: datagram.bytes().to_vec(),
                 });
             }
         }
@@ -176,10 +176,10 @@ impl Default for Options {
 
 impl Rig {
     fn new() -> Self {
-        let counters = Arc::new(ShardCounters::default());
+        let (counters, start) = (Arc::new(ShardCounters::default()), Instant::now());
         Self {
-            shard: Shard::new(Recorder::default(), Arc::clone(&counters)),
-            start: Instant::now(),
+            shard: Shard::new(start, Recorder::default(), Arc::clone(&counters)),
+            start,
             elapsed: Duration::ZERO,
             counters,
             streams: 0,
