@@ -93,6 +93,8 @@ pub enum CompatMode {
 pub enum MediaIo {
     #[serde(rename = "auto")]
     Auto,
+    #[serde(rename = "raw")]
+    Raw,
     #[serde(rename = "io_uring")]
     IoUring,
     #[serde(rename = "sendto")]

@@ -42,6 +42,7 @@ pub(super) fn engine_config(config: &Config) -> EngineConfig {
     };
     let io = match config.media.io {
         MediaIo::Auto => DatagramIo::Measured,
+        MediaIo::Raw => DatagramIo::Raw,
         MediaIo::IoUring => DatagramIo::IoUring,
         MediaIo::SendTo => DatagramIo::Single,
     };

@@ -6,20 +6,24 @@ use std::{
     time::Duration,
 };
 
-use graphophone_datagrams::Ring;
+use graphophone_datagrams::{RawSender, Ring};
 
 use super::{
     clock::thread_cpu_time,
-    sender::{BATCH, Batch, PacketSender},
+    sender::{BATCH, Batch, Channel, Content, PacketSender},
     sockets::{SocketTable, Sockets},
 };
 
 /// How the engine hands datagrams to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DatagramIo {
-    /// What costs less CPU time here, measured when the engine starts (a few milliseconds).
+    /// What costs less CPU time here, measured when the engine starts (some ten milliseconds).
     #[default]
     Measured,
+    /// RTP over IPv4 in batches out of one raw socket, from the ports of the calls' own sockets,
+    /// which go on to hear; everything else like [`Self::IoUring`] where that is allowed.
+    /// [`super::Engine::start`] fails without `CAP_NET_RAW`.
+    Raw,
     /// Batches, by io_uring; [`super::Engine::start`] fails where it is not allowed.
     IoUring,
     /// One system call for each datagram.
@@ -28,36 +32,46 @@ pub enum DatagramIo {
 
 /// The chosen way, with what it needs.
 #[derive(Debug)]
-pub(super) enum Crossing {
-    /// Batches, by io_uring.
-    Ring(Box<Ring>),
-    /// One call for each; the place that a received datagram is read to is as long as a datagram
-    /// can be.
-    Single { buffer: Box<[u8]> },
+pub(super) struct Crossing {
+    /// For RTP over IPv4.
+    pub(super) raw: Option<Box<RawSender>>,
+    /// For everything that `raw` does not send, and for receiving.
+    pub(super) ring: Option<Box<Ring>>,
+    /// Without a ring there is one call for each; the place that a received datagram is read to is
+    /// as long as a datagram can be.
+    pub(super) buffer: Box<[u8]>,
 }
 
 impl Crossing {
     /// As [`DatagramIo`] says, which is not [`DatagramIo::Measured`] any more.
     pub(super) fn new(io: DatagramIo) -> io::Result<Self> {
+        let mut crossing = Self::single();
         match io {
-            DatagramIo::IoUring => Ok(Self::Ring(Box::new(Ring::new()?))),
-            DatagramIo::Single | DatagramIo::Measured => Ok(Self::single()),
+            DatagramIo::Raw => {
+                crossing.raw = Some(Box::new(RawSender::new()?));
+                crossing.ring = Ring::new().ok().map(Box::new);
+            }
+            DatagramIo::IoUring => crossing.ring = Some(Box::new(Ring::new()?)),
+            DatagramIo::Single | DatagramIo::Measured => {}
         }
+        Ok(crossing)
     }
 
     pub(super) fn single() -> Self {
-        Self::Single { buffer: vec![0; 1 << 16].into() }
+        Self { raw: None, ring: None, buffer: vec![0; 1 << 16].into() }
     }
 
-    /// What is left when a ring breaks, which the kernel does not do while it has memory.
-    pub(super) fn after_failure() -> Self {
-        tracing::error!("io_uring has failed; datagrams are sent one by one from now on");
-        Self::single()
+    /// Notes that the ring has broken, which the kernel does not do while it has memory.
+    pub(super) fn give_ring_up(&mut self) {
+        tracing::error!("io_uring has failed; datagrams cross one by one from now on");
+        self.ring = None;
     }
 }
 
 /// Batches of each way that are timed; the fastest counts, as everything else is disturbance.
 const ROUNDS: usize = 12;
+/// The ways between which a measurement decides.
+const WAYS: [DatagramIo; 3] = [DatagramIo::Single, DatagramIo::IoUring, DatagramIo::Raw];
 
 impl DatagramIo {
     /// Decides, where the decision is left to us.
@@ -69,43 +83,49 @@ impl DatagramIo {
         let measured = std::thread::spawn(measure)
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the measurement has panicked")));
-        let choice = match measured {
-            Ok((single, ring)) if ring < single => Self::IoUring,
-            Ok(_) | Err(_) => Self::Single,
-        };
-        tracing::debug!(?choice, ?measured, "a batch of datagrams by sendto and by io_uring");
+        let choice = measured.as_ref().ok().and_then(|ways| {
+            let known = ways.iter().filter_map(|(io, time)| Some((*io, (*time)?)));
+            known.min_by_key(|(_, time)| *time)
+        });
+        let choice = choice.map_or(Self::Single, |(io, _)| io);
+        tracing::debug!(?choice, ?measured, "CPU time of a batch of datagrams");
         choice
     }
 }
 
-/// CPU time of a batch: one by one, and by io_uring.
-fn measure() -> io::Result<(Duration, Duration)> {
+/// CPU time of a batch by each of [`WAYS`]; `None` for one that is not allowed.
+fn measure() -> io::Result<[(DatagramIo, Option<Duration>); WAYS.len()]> {
     let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     let to = receiver.local_addr()?;
-    let mut ways = [DatagramIo::Single, DatagramIo::IoUring].map(|io| {
-        let mut table = SocketTable::new(Crossing::new(io)?);
+    let mut tables = Vec::new();
+    for io in WAYS {
+        let Ok(crossing) = Crossing::new(io) else { continue };
+        let mut table = SocketTable::new(crossing);
         for slot in 0..BATCH {
             let rtp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
             rtp.set_nonblocking(true)?;
             table.insert(slot, Sockets { rtp, rtcp: None });
         }
-        io::Result::Ok((table, Duration::MAX))
-    });
+        tables.push((io, table));
+    }
     let mut batch = Batch::new();
+    let mut best = WAYS.map(|io| (io, None));
     for _ in 0..ROUNDS {
-        for way in &mut ways {
-            let (table, best) = way.as_mut().map_err(|error| io::Error::from(error.kind()))?;
+        for (io, table) in &mut tables {
             for slot in 0..BATCH {
                 let datagram = batch.push();
                 (datagram.slot, datagram.to, datagram.len) = (slot, to, 172);
+                (datagram.channel, datagram.content) = (Channel::Rtp, Content::Routine);
             }
             let begun = thread_cpu_time();
             table.send(batch.take());
-            *best = (*best).min(thread_cpu_time().saturating_sub(begun));
+            let took = thread_cpu_time().saturating_sub(begun);
+            for (_, best) in best.iter_mut().filter(|(way, _)| way == io) {
+                *best = Some(best.map_or(took, |best: Duration| best.min(took)));
+            }
         }
     }
-    let [single, ring] = ways;
-    Ok((single?.1, ring?.1))
+    Ok(best)
 }
 
 #[cfg(test)]
@@ -114,11 +134,18 @@ mod tests {
 
     #[test]
     fn a_way_that_is_named_is_taken_and_a_measured_one_can_be_had() {
-        for io in [DatagramIo::IoUring, DatagramIo::Single] {
+        for io in WAYS {
             assert_eq!(io.decide(), io);
         }
         let decided = DatagramIo::Measured.decide();
         assert_ne!(decided, DatagramIo::Measured);
         assert!(Crossing::new(decided).is_ok());
+    }
+
+    #[test]
+    fn what_is_allowed_is_measured() {
+        for (io, time) in measure().unwrap() {
+            assert_eq!(time.is_some(), Crossing::new(io).is_ok(), "{io:?}");
+        }
     }
 }

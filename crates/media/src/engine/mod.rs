@@ -30,6 +30,7 @@ mod lane;
 mod ledger;
 mod load;
 mod mailbox;
+mod origin;
 mod path;
 mod playout;
 mod progress;

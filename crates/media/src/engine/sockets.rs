@@ -2,7 +2,9 @@
 //!
 //! Every call has a socket of its own (its port tells the calls apart, and the far end may check
 //! ours), so `sendmmsg` and `recvmmsg`, which serve one socket, have nothing to batch. io_uring
-//! has; where it is not allowed or not faster, there is one `sendto` or `recvfrom` for each.
+//! has; where it is not allowed or not faster, there is one `sendto` or `recvfrom` for each. A
+//! raw socket sends for all ports, where we may have one: then the kernel need not look at
+//! thousands of sockets to send, only to hear.
 
 use std::{
     io,
@@ -14,6 +16,7 @@ use graphophone_datagrams::Outgoing;
 
 use super::{
     crossing::Crossing,
+    origin::Origin,
     sender::{BATCH, Channel, Datagram, PacketSender},
 };
 
@@ -45,20 +48,33 @@ pub(super) struct Ready {
 #[derive(Debug)]
 pub(super) struct SocketTable {
     sockets: Vec<Option<Sockets>>,
+    /// `None` for streams that the raw socket cannot serve.
+    origins: Vec<Option<Origin>>,
     crossing: Crossing,
-    /// Which of a batch was sent.
+    outcomes: Outcomes,
+}
+
+/// What became of those of a batch that were handed over together: their places in it, and whether
+/// they were sent.
+#[derive(Debug)]
+struct Outcomes {
+    places: Vec<usize>,
     sent: Vec<bool>,
 }
 
 impl SocketTable {
     pub(super) fn new(crossing: Crossing) -> Self {
-        Self { sockets: Vec::new(), crossing, sent: Vec::with_capacity(BATCH) }
+        let (places, sent) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        let outcomes = Outcomes { places, sent };
+        Self { sockets: Vec::new(), origins: Vec::new(), crossing, outcomes }
     }
 
     pub(super) fn insert(&mut self, slot: usize, sockets: Sockets) {
         if self.sockets.len() <= slot {
             self.sockets.resize_with(slot + 1, || None);
+            self.origins.resize(slot + 1, None);
         }
+        self.origins[slot] = Origin::of(&sockets.rtp);
         self.sockets[slot] = Some(sockets);
     }
 
@@ -80,61 +96,90 @@ impl SocketTable {
             Channel::Rtcp => sockets.get(it.slot)?.as_ref()?.rtcp.as_ref(),
         };
         // A stream may have been closed since its socket was ready.
-        let mut ready = ready.filter_map(|it| socket(&it).map(|socket| (it, socket)));
+        let ready = ready.filter_map(|it| socket(&it).map(|socket| (it, socket)));
         let mut take = |it, result: io::Result<(SocketAddr, &[u8])>| match result {
             Ok((from, bytes)) => heard(it, from, bytes),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => failed(),
         };
-        match crossing {
-            Crossing::Ring(ring) => {
-                let mut told = ready.clone();
-                ring.receive(ready.map(|(_, socket)| socket.as_fd()), |_, result| {
-                    if let Some((it, _)) = told.next() {
-                        take(it, result.map(|received| (received.from, received.bytes)));
-                    }
-                });
-                if !ring.works() {
-                    self.crossing = Crossing::after_failure();
-                }
-            }
-            Crossing::Single { buffer } => ready.by_ref().for_each(|(it, socket)| {
+        let Some(ring) = &mut crossing.ring else {
+            let buffer = &mut crossing.buffer;
+            return ready.for_each(|(it, socket)| {
                 let result = socket.recv_from(buffer);
                 take(it, result.map(|(length, from)| (from, &buffer[..length])));
-            }),
+            });
+        };
+        let mut told = ready.clone();
+        ring.receive(ready.map(|(_, socket)| socket.as_fd()), |_, result| {
+            if let Some((it, _)) = told.next() {
+                take(it, result.map(|received| (received.from, received.bytes)));
+            }
+        });
+        if !ring.works() {
+            crossing.give_ring_up();
+        }
+    }
+
+    /// Sends what leaves by the raw socket, if there is one. What it does not take, as when its
+    /// buffer is full, is left to the streams' own.
+    fn send_raw(&mut self, batch: &mut [Datagram]) {
+        let Self { origins, crossing, outcomes, .. } = self;
+        let Some(raw) = &mut crossing.raw else { return };
+        let Outcomes { places, sent } = outcomes.clear();
+        let addressed = batch.iter().enumerate().filter_map(|(place, datagram)| {
+            let addressed = origins.get_mut(datagram.slot)?.as_mut()?.address(datagram)?;
+            places.push(place);
+            Some(addressed)
+        });
+        raw.send(addressed, |_, result| sent.push(result.is_ok()));
+        outcomes.note(batch);
+    }
+
+    /// Sends what has not been sent yet by the streams' own sockets.
+    fn send_by_own(&mut self, batch: &mut [Datagram]) {
+        let Self { sockets, crossing, outcomes, .. } = self;
+        let socket = |datagram: &Datagram| {
+            let sockets = sockets.get(datagram.slot)?.as_ref()?;
+            (!datagram.sent).then(|| sockets.outgoing(datagram.channel))
+        };
+        let Some(ring) = &mut crossing.ring else {
+            for datagram in batch {
+                let Some(socket) = socket(datagram) else { continue };
+                datagram.sent = socket.send_to(datagram.bytes(), datagram.to).is_ok();
+            }
+            return;
+        };
+        let Outcomes { places, sent } = outcomes.clear();
+        let outgoing = batch.iter().enumerate().filter_map(|(place, datagram)| {
+            let socket = socket(datagram)?.as_fd();
+            places.push(place);
+            Some(Outgoing { socket, to: datagram.to, bytes: datagram.bytes() })
+        });
+        ring.send(outgoing, |_, result| sent.push(result.is_ok()));
+        outcomes.note(batch);
+        if !ring.works() {
+            crossing.give_ring_up();
+        }
+    }
+}
+
+impl Outcomes {
+    fn clear(&mut self) -> &mut Self {
+        self.places.clear();
+        self.sent.clear();
+        self
+    }
+
+    fn note(&self, batch: &mut [Datagram]) {
+        for (place, sent) in self.places.iter().zip(&self.sent) {
+            batch[*place].sent = *sent;
         }
     }
 }
 
 impl PacketSender for SocketTable {
     fn send(&mut self, batch: &mut [Datagram]) {
-        let Self { sockets, crossing, sent } = self;
-        let socket = |datagram: &Datagram| {
-            Some(sockets.get(datagram.slot)?.as_ref()?.outgoing(datagram.channel))
-        };
-        match crossing {
-            Crossing::Ring(ring) => {
-                let outgoing = batch.iter().filter_map(|datagram| {
-                    let socket = socket(datagram)?.as_fd();
-                    Some(Outgoing { socket, to: datagram.to, bytes: datagram.bytes() })
-                });
-                sent.clear();
-                ring.send(outgoing, |_, result| sent.push(result.is_ok()));
-                let works = ring.works();
-                let with_socket = batch.iter_mut().filter(|datagram| socket(datagram).is_some());
-                for (datagram, sent) in with_socket.zip(sent) {
-                    datagram.sent = *sent;
-                }
-                if !works {
-                    self.crossing = Crossing::after_failure();
-                }
-            }
-            Crossing::Single { .. } => {
-                for datagram in batch {
-                    let Some(socket) = socket(datagram) else { continue };
-                    datagram.sent = socket.send_to(datagram.bytes(), datagram.to).is_ok();
-                }
-            }
-        }
+        self.send_raw(batch);
+        self.send_by_own(batch);
     }
 }
