@@ -33,6 +33,7 @@ mod mailbox;
 mod origin;
 mod path;
 mod playout;
+mod precedence;
 mod progress;
 mod reports;
 mod send_clock;

@@ -26,6 +26,7 @@ use super::{
     EngineFull, Now,
     clock::{Clock, Timer},
     crossing::{Crossing, DatagramIo},
+    precedence,
     sender::Channel,
     shard::{Shard, StreamId},
     sockets::{Ready, SocketTable, Sockets},
@@ -45,9 +46,6 @@ const BUSY: usize = 4;
 const READY: usize = graphophone_datagrams::BATCH;
 /// Rounds of receiving in a row before deadlines and commands are looked at again.
 const ROUNDS: usize = 8;
-
-/// Nice value of the threads: a packet is due, everything else can wait a millisecond.
-const NICE: i32 = -10;
 
 /// Who woke the thread.
 const TIMER: u64 = 0;
@@ -222,10 +220,7 @@ impl Shell {
     }
 
     fn run(mut self) {
-        // On Linux it is the calling thread's alone. Most systems allow it to root only.
-        if let Err(error) = rustix::process::setpriority_process(None, NICE) {
-            tracing::debug!(%error, "a playout engine thread has no precedence over others");
-        }
+        precedence::take();
         while !self.wake.stop.load(Ordering::Acquire) {
             let ready = self.sleep();
             self.turn(ready);
