@@ -2,9 +2,14 @@
 //! and decides ahead of quality falling. The clock is an argument.
 //!
 //! A sample says how much of the processors is in use. What is left up to the limits is *room*, in
-//! calls: each call in it costs what a playing one costs on average, and the work of setting it up.
-//! Calls taken a moment ago are counted in as if they played, because they soon will. Until the
-//! next sample no more calls are taken than there is room for, so that a burst cannot overshoot.
+//! calls: each call in it costs what a playing one costs on average. Calls taken a moment ago are
+//! counted in as if they played, because they soon will, unless as many have ended. Until the next
+//! sample no more calls are taken than there is room for, so that a burst cannot overshoot.
+//!
+//! The work of setting calls up counts only on a process that is in use for more than half of what
+//! it may be. What one call costs is an estimate, too high where the process does other things; on
+//! a process with little to do it must not refuse anybody. A burst that an idle process cannot set
+//! up shows in the next sample.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +20,7 @@ use std::{
 /// Samples come so often.
 pub(super) const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 
-/// A call taken less long ago may not play yet.
+/// A call taken less long ago may not play yet; so long the work of setting calls up is averaged.
 const SETTLES: Duration = Duration::from_secs(3);
 /// Shortest time of refusing for load.
 const REFUSES_FOR: Duration = Duration::from_secs(1);
@@ -25,6 +30,8 @@ const QUIET: Duration = Duration::from_secs(2);
 const REOPEN_USE: f64 = 0.95;
 /// Open again below the limit of a time divided by this.
 const REOPEN_TIME: u32 = 2;
+/// Below this part of the limit of the process's use, it has little to do.
+const LITTLE_USE: f64 = 0.5;
 /// Samples in a row that must be late: one stall is not load.
 const LATE_SAMPLES: u32 = 2;
 /// Weight of the newest sample in an average.
@@ -32,8 +39,8 @@ const NEWEST: f64 = 0.4;
 /// Processors that a playing stream takes: at first, at least, at most. 10 µs for a packet.
 const STREAM_COST: (f64, f64, f64) = (500e-6, 50e-6, 20e-3);
 /// Processor time that setting a call up takes, in seconds: at first, at least, at most.
-const SET_UP_COST: (f64, f64, f64) = (2e-3, 200e-6, 20e-3);
-/// Fewer playing streams, or calls, say nothing about what one costs.
+const SET_UP_COST: (f64, f64, f64) = (2e-3, 200e-6, 50e-3);
+/// Fewer playing streams, or new calls, say nothing about what one costs.
 const TELLING: f64 = 20.0;
 
 /// `[admission]`.
@@ -121,7 +128,7 @@ pub enum Reason {
     FetchesWait,
     /// Commits wait for the disk.
     StoreWaits,
-    /// More calls at once than can be set up.
+    /// More calls at once than the processors in use leave time to set up.
     TooFast,
 }
 
@@ -158,8 +165,8 @@ pub(super) struct Admission {
     state: State,
     /// Calls taken since the last sample.
     admitted: usize,
-    /// Calls taken in the windows before, by the end of the window.
-    young: VecDeque<(Instant, usize)>,
+    /// Not older than [`SETTLES`].
+    windows: VecDeque<Window>,
     stream_cost: f64,
     set_up_cost: f64,
     /// The process's use, averaged.
@@ -171,13 +178,23 @@ pub(super) struct Admission {
     refused_in_episode: u64,
 }
 
+/// The time between two samples.
+#[derive(Debug)]
+struct Window {
+    end: Instant,
+    /// Calls taken in it.
+    admitted: usize,
+    /// Calls in the map at its end.
+    calls: usize,
+    /// Processor time of all but the engine, in seconds.
+    other: f64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     /// Calls that may be taken until the next sample.
     Open {
         room: f64,
-        /// What there is least room in.
-        tightest: Reason,
     },
     Refusing {
         reason: Reason,
@@ -203,14 +220,14 @@ pub struct Standing {
 }
 
 impl Admission {
-    /// Open, with room for the calls that are free.
+    /// Open, with the room of one idle engine thread.
     pub(super) fn new(limits: AdmissionLimits) -> Self {
-        let room = limits.free_calls as f64;
+        let room = (limits.engine_thread / STREAM_COST.0).max(limits.free_calls as f64);
         Self {
             limits,
-            state: State::Open { room, tightest: Reason::TooFast },
+            state: State::Open { room },
             admitted: 0,
-            young: VecDeque::new(),
+            windows: VecDeque::new(),
             stream_cost: STREAM_COST.0,
             set_up_cost: SET_UP_COST.0,
             process: None,
@@ -227,7 +244,7 @@ impl Admission {
             return (Verdict::Admit, None);
         }
         let (reason, seconds) = match &mut self.state {
-            State::Open { room, .. } if *room >= 1.0 => {
+            State::Open { room } if *room >= 1.0 => {
                 *room -= 1.0;
                 self.admitted += 1;
                 return (Verdict::Admit, None);
@@ -247,10 +264,11 @@ impl Admission {
         if !self.limits.enabled {
             return None;
         }
-        self.learn(sample);
         let admitted = std::mem::take(&mut self.admitted);
-        self.young.push_back((now, admitted));
-        self.young.retain(|(at, _)| now < *at + SETTLES);
+        let other = (sample.process - sample.engine).max(0.0) * sample.span.as_secs_f64();
+        self.windows.retain(|window| now < window.end + SETTLES);
+        self.windows.push_back(Window { end: now, admitted, calls: sample.calls, other });
+        self.learn(sample);
 
         let reopens = matches!(self.state, State::Refusing { .. });
         let slack = if reopens { REOPEN_USE } else { 1.0 };
@@ -262,14 +280,14 @@ impl Admission {
         self.state = match (obstacle, self.state) {
             _ if free >= 1.0 => {
                 let room = if obstacle.is_some() { free } else { room.max(free) };
-                State::Open { room, tightest }
+                State::Open { room }
             }
             (Some(reason), State::Open { .. }) => State::Refusing { reason, since: now },
             (Some(reason), State::Refusing { since, .. }) => State::Refusing { reason, since },
             (None, State::Refusing { reason, since }) if now < since + REFUSES_FOR => {
                 State::Refusing { reason, since }
             }
-            (None, State::Open { .. } | State::Refusing { .. }) => State::Open { room, tightest },
+            (None, State::Open { .. } | State::Refusing { .. }) => State::Open { room },
         };
         match self.state {
             State::Refusing { reason, .. } => self.refuses(now, reason),
@@ -283,7 +301,7 @@ impl Admission {
     /// How things stand.
     pub(super) fn standing(&self) -> Standing {
         let (refuses, room) = match self.state {
-            State::Open { room, .. } => (None, room),
+            State::Open { room } => (None, room),
             State::Refusing { reason, .. } => (Some(reason), 0.0),
         };
         Standing {
@@ -297,17 +315,17 @@ impl Admission {
     }
 
     fn learn(&mut self, sample: &LoadSample) {
-        let learn = |average: &mut f64, seen: f64, (_, least, most): (f64, f64, f64)| {
-            *average += NEWEST * (seen.clamp(least, most) - *average);
-        };
         if sample.playing >= TELLING {
-            learn(&mut self.stream_cost, sample.engine / sample.playing, STREAM_COST);
+            let (_, least, most) = STREAM_COST;
+            let seen = (sample.engine / sample.playing).clamp(least, most);
+            self.stream_cost += NEWEST * (seen - self.stream_cost);
         }
-        // Whatever is not the engine's is taken for set-up: with few new calls that is too much,
-        // and makes the next burst smaller than it might be.
-        if self.admitted as f64 >= TELLING / 4.0 {
-            let other = (sample.process - sample.engine).max(0.0) * sample.span.as_secs_f64();
-            learn(&mut self.set_up_cost, other / self.admitted as f64, SET_UP_COST);
+        // Whatever is not the engine's is taken for set-up: with few new calls that is too much.
+        let admitted = self.windows.iter().map(|window| window.admitted as f64).sum::<f64>();
+        if admitted >= TELLING {
+            let (_, least, most) = SET_UP_COST;
+            let other = self.windows.iter().map(|window| window.other).sum::<f64>();
+            self.set_up_cost = (other / admitted).clamp(least, most);
         }
         let process = self.process.get_or_insert(sample.process);
         *process += NEWEST * (sample.process - *process);
@@ -322,18 +340,23 @@ impl Admission {
     /// How many calls may come until the next sample, and what stands against more.
     fn room(&self, sample: &LoadSample, admitted: f64, slack: f64) -> (f64, Reason) {
         let stream = self.stream_cost;
-        let young = self.young.iter().map(|(_, calls)| *calls as f64).sum::<f64>();
+        let before = self.windows.front().map_or(0, |window| window.calls);
+        let more = sample.calls.saturating_sub(before) as f64;
         // No more than do not play can begin to.
-        let pending = young.min((sample.calls as f64 - sample.playing).max(0.0));
+        let pending = more.min((sample.calls as f64 - sample.playing).max(0.0));
         let thread = (self.limits.engine_thread * slack - sample.busiest) / stream;
         let engine = thread * sample.threads as f64 - pending;
 
-        let set_up = self.set_up_cost / SAMPLE_EVERY.as_secs_f64();
+        let limit = self.limits.process * sample.processors;
         let process = self.process.unwrap_or(sample.process);
+        let has_little_to_do = process.max(sample.process) < limit * LITTLE_USE;
+        let set_up = match has_little_to_do {
+            true => 0.0,
+            false => self.set_up_cost / SAMPLE_EVERY.as_secs_f64(),
+        };
         // As many new calls as in the last window cost nothing more to set up.
         let paid = (admitted * set_up).min((process - sample.engine).max(0.0));
-        let free =
-            self.limits.process * slack * sample.processors - process - pending * stream + paid;
+        let free = limit * slack - process - pending * stream + paid;
         let process = free / (stream + set_up);
         if engine < process { (engine, Reason::EngineBusy) } else { (process, Reason::ProcessBusy) }
     }

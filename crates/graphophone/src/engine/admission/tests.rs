@@ -25,12 +25,18 @@ struct Server {
     admission: Admission,
     now: Instant,
     calls: VecDeque<Instant>,
+    /// What setting a call up costs it, in seconds.
+    set_up: f64,
+    /// Work of setting calls up that is not done yet, in seconds.
+    backlog: f64,
     admitted: usize,
     changes: Vec<Change>,
     /// Added to each sample.
     disturbance: LoadSample,
     /// Most use of the processor seen.
     peak: f64,
+    /// Most work of setting calls up that was left over at the end of a window.
+    most_backlog: f64,
 }
 
 impl Server {
@@ -39,10 +45,13 @@ impl Server {
             admission: Admission::new(limits),
             now: Instant::now(),
             calls: VecDeque::new(),
+            set_up: SET_UP,
+            backlog: 0.0,
             admitted: 0,
             changes: Vec::new(),
             disturbance: LoadSample::default(),
             peak: 0.0,
+            most_backlog: 0.0,
         }
     }
 
@@ -67,8 +76,12 @@ impl Server {
         let plays = |from: &&Instant| **from + Duration::from_millis(750) <= self.now;
         let playing = self.calls.iter().filter(plays).count() as f64;
         let engine = playing * STREAM;
-        let new = std::mem::take(&mut self.admitted) as f64;
-        let process = engine + new * SET_UP / SAMPLE_EVERY.as_secs_f64() + self.disturbance.process;
+        let window = SAMPLE_EVERY.as_secs_f64();
+        self.backlog += std::mem::take(&mut self.admitted) as f64 * self.set_up;
+        let done = self.backlog.min((1.0 - engine - self.disturbance.process).max(0.0) * window);
+        self.backlog -= done;
+        self.most_backlog = self.most_backlog.max(self.backlog);
+        let process = engine + done / window + self.disturbance.process;
         self.peak = self.peak.max(process);
         let sample = LoadSample {
             span: SAMPLE_EVERY,
@@ -103,12 +116,58 @@ fn a_burst_does_not_overshoot() {
     let refused = server.offer(10_000).expect("not all of them");
     let Verdict::Refuse { retry_after, reason } = refused else { panic!("{refused:?}") };
     assert_eq!((retry_after, reason), (Duration::from_secs(1), Reason::TooFast));
-    assert!((50..150).contains(&server.calls.len()), "{}", server.calls.len());
-    server.run(80, 10_000, HOUR);
+    // As many as one engine thread can play to.
+    assert_eq!(server.calls.len(), 1_600);
+    // Their set-up fills the processor for seconds, in which nobody else is taken.
+    server.run(24, 10_000, HOUR);
+    assert_eq!((server.calls.len(), server.backlog), (1_600, 0.0));
+    server.peak = 0.0;
+    server.run(60, 10_000, HOUR);
     let playing = server.calls.len() as f64 * STREAM;
     assert!(playing > 0.75 && playing <= 0.85, "{playing}");
     assert!(server.peak <= 0.95, "{}", server.peak);
     assert_eq!(server.changes, [Change::Refuses(Reason::TooFast)], "told once");
+}
+
+#[test]
+fn an_idle_server_refuses_nobody_for_the_rate_of_set_ups() {
+    // A debug build that takes 20 ms for a call, with 20 calls a second, also all at once, and
+    // with 40; a release build, with 500 a second from one moment to the next.
+    let cases = [(20e-3, [5; 4]), (20e-3, [20, 0, 0, 0]), (20e-3, [10; 4]), (1.3e-3, [125; 4])];
+    for (set_up, offered) in cases {
+        let mut server = Server::new(AdmissionLimits { free_calls: 0, ..limits() });
+        server.set_up = set_up;
+        server.run(8, 0, HOUR);
+        for _ in 0..20 {
+            offered.into_iter().for_each(|calls| server.run(1, calls, Duration::from_millis(500)));
+        }
+        assert_eq!(server.changes, [], "{set_up} {offered:?}: {:?}", server.admission);
+    }
+}
+
+#[test]
+fn what_else_the_process_does_is_not_held_against_new_calls_below_half_of_the_limit() {
+    let mut server = Server::new(AdmissionLimits { free_calls: 0, ..limits() });
+    // Looks as if each of the few calls cost it 60 ms.
+    server.disturbance.process = 0.4;
+    server.set_up = 0.0;
+    server.run(40, 5, Duration::from_millis(500));
+    assert_eq!(server.offer(150), None, "{:?}", server.admission);
+}
+
+#[test]
+fn set_ups_beyond_what_the_processor_can_do_are_refused_and_the_others_taken() {
+    let mut server = Server::new(limits());
+    // 770 set-ups a second would fill it; 130 % of that is offered at once, for short calls.
+    server.set_up = 1.3e-3;
+    server.run(8, 250, Duration::from_millis(500));
+    (server.peak, server.most_backlog) = (0.0, 0.0);
+    let before = server.admission.standing().refused;
+    server.run(80, 250, Duration::from_millis(500));
+    let refused = server.admission.standing().refused - before;
+    assert!(refused <= 80 * (250 - 125), "only {} are taken", 80 * 250 - refused);
+    assert!(server.peak <= 0.9, "{}", server.peak);
+    assert_eq!(server.most_backlog, 0.0);
 }
 
 #[test]
