@@ -17,6 +17,7 @@ pub mod signer;
 #[cfg(test)]
 mod testing;
 pub mod tls;
+mod token_cache;
 pub mod token_endpoint;
 mod token_error;
 mod token_request;

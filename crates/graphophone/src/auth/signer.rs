@@ -1,22 +1,17 @@
 //! Signs the tokens on our notifications (spec notifications.md §3), and checks them for whoever
 //! receives notifications in our own tools.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
-
 use graphophone_call::{AppId, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Authority, CLOCK_SKEW, jws, jws::JwsError, keys::Jwks};
+use super::{Authority, CLOCK_SKEW, jws, jws::JwsError, keys::Jwks, token_cache::TokenCache};
 
 /// Life of a notification token in seconds, as observed of the real service.
 pub const NOTIFICATION_LIFETIME: u64 = 3900;
 /// A token goes out again only while it has at least this long to live, in seconds.
 pub const MIN_REMAINING_LIFE: u64 = 600;
-/// Most tokens that are kept. When full, the one that expires first makes room.
+/// Most tokens that are kept.
 const MAX_CACHED: usize = 4096;
 
 /// Who our notifications say they are from. Bots built on Microsoft's samples accept both.
@@ -145,38 +140,20 @@ struct NotificationClaims {
     tid: Option<Uuid>,
 }
 
-/// Tokens that may go out again. Only text is moved under the lock.
+/// Tokens that may go out again, with when they were issued.
 #[derive(Debug, Default)]
-pub(super) struct SignedCache(Mutex<HashMap<(AppId, TenantId), Signed>>);
-
-struct Signed {
-    token: String,
-    issued: u64,
-}
-
-impl std::fmt::Debug for Signed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Signed").field("issued", &self.issued).finish_non_exhaustive()
-    }
-}
+pub(super) struct SignedCache(TokenCache<(AppId, TenantId), (u64, String), MAX_CACHED>);
 
 impl SignedCache {
     fn get(&self, app: AppId, tenant: TenantId, now: u64) -> Option<String> {
-        let signed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = signed.get(&(app, tenant))?;
-        let fresh = now + MIN_REMAINING_LIFE <= found.issued + NOTIFICATION_LIFETIME;
-        (fresh && now >= found.issued).then(|| found.token.clone())
+        let (issued, token) = self.0.get(&(app, tenant))?;
+        let fresh = now + MIN_REMAINING_LIFE <= issued + NOTIFICATION_LIFETIME;
+        (fresh && now >= issued).then_some(token)
     }
 
     fn put(&self, app: AppId, tenant: TenantId, issued: u64, token: &str) {
-        let mut signed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if signed.len() >= MAX_CACHED && !signed.contains_key(&(app, tenant)) {
-            let oldest = signed.iter().min_by_key(|(_, kept)| kept.issued).map(|(key, _)| *key);
-            if let Some(oldest) = oldest {
-                signed.remove(&oldest);
-            }
-        }
-        signed.insert((app, tenant), Signed { token: token.to_owned(), issued });
+        let expires = issued + NOTIFICATION_LIFETIME;
+        self.0.put((app, tenant), expires, (issued, token.to_owned()));
     }
 }
 

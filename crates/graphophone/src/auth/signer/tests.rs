@@ -94,19 +94,6 @@ fn a_token_serves_again_while_it_has_ten_minutes_left() {
 }
 
 #[test]
-fn the_cache_stays_within_its_bound_and_forgets_the_oldest() {
-    let cache = SignedCache::default();
-    let app = |n: usize| AppId::new(Uuid::from_u128(n as u128));
-    for n in 0..MAX_CACHED + 10 {
-        cache.put(app(n), TENANT, NOW + n as u64, "token");
-    }
-    assert_eq!(cache.0.lock().unwrap().len(), MAX_CACHED);
-    let now = NOW + MAX_CACHED as u64 + 10;
-    assert_eq!(cache.get(app(9), TENANT, NOW + 9), None);
-    assert!(cache.get(app(MAX_CACHED + 9), TENANT, now).is_some());
-}
-
-#[test]
 fn a_notification_is_believed_only_if_everything_about_its_token_is_right() {
     use NotificationTokenError::*;
     let authority = authority();
