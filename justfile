@@ -29,7 +29,7 @@ bench:
 
 # calls set up and torn down, and notifications delivered, per second on one core
 rates:
-    cargo run --release -p graphophone --example rates -- signalling
+    cargo run --release -- bench --case signalling --play --start 100 --step 100 --max 1200 --seconds 4
     cargo run --release -p graphophone --example rates -- notifications
 
 # a capacity card of this machine; stop everything else first

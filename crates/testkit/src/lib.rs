@@ -8,7 +8,6 @@
 //! ```
 
 pub mod audio;
-pub mod far_end;
 mod full_disk;
 mod process;
 pub mod prompt_host;

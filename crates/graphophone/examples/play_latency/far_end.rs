@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::bail;
-use graphophone_testkit::far_end::Answerer;
+use graphophone::bench::sip;
 
 /// One RTP packet.
 #[derive(Clone, Copy, Debug)]
@@ -28,11 +28,10 @@ pub(crate) struct FarEnd {
 impl FarEnd {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let bind = || UdpSocket::bind((Ipv4Addr::LOCALHOST, 0));
-        let (sip, rtp, rtcp) = (bind()?, bind()?, bind()?);
-        let address = sip.local_addr()?;
-        let (rtp_port, rtcp_port) = (rtp.local_addr()?.port(), rtcp.local_addr()?.port());
-        let answerer = Answerer::new(&address.to_string(), rtp_port, rtcp_port);
-        std::thread::spawn(move || answer_all(&sip, &answerer));
+        let (socket, rtp, rtcp) = (bind()?, bind()?, bind()?);
+        let address = socket.local_addr()?;
+        let sdp = sip::sdp(rtp.local_addr()?, rtcp.local_addr()?.port(), "0");
+        std::thread::spawn(move || answer_all(&socket, &format!("sip:ear@{address}"), &sdp));
         let (sender, arrivals) = channel();
         std::thread::spawn(move || {
             let mut buffer = [0; 2_048];
@@ -71,10 +70,10 @@ impl FarEnd {
     }
 }
 
-fn answer_all(socket: &UdpSocket, answerer: &Answerer) {
+fn answer_all(socket: &UdpSocket, contact: &str, sdp: &str) {
     let mut buffer = vec![0; 65_536];
     while let Ok((length, from)) = socket.recv_from(&mut buffer) {
-        if let Some(response) = answerer.respond(&buffer[..length]) {
+        if let Some(response) = sip::answer(&buffer[..length], contact, sdp) {
             let _ = socket.send_to(response.as_bytes(), from);
         }
     }

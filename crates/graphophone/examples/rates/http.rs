@@ -1,11 +1,7 @@
 //! HTTP/1.1 with nothing in the way: messages with a Content-Length on kept-alive connections.
 
-use std::{
-    io,
-    sync::{Mutex, PoisonError},
-};
+use std::io;
 
-use anyhow::{Context, ensure};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -21,7 +17,6 @@ pub(crate) struct Wire {
 
 /// A request or a response.
 pub(crate) struct Message<'a> {
-    pub(crate) head: &'a [u8],
     pub(crate) body: &'a [u8],
 }
 
@@ -41,8 +36,7 @@ impl Wire {
                 let whole = head + content_length(&self.buffer[..head]);
                 if self.buffer.len() >= whole {
                     self.taken = whole;
-                    let (head, body) = self.buffer[..whole].split_at(head);
-                    return Ok(Some(Message { head, body }));
+                    return Ok(Some(Message { body: &self.buffer[head..whole] }));
                 }
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
@@ -53,59 +47,6 @@ impl Wire {
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes).await
-    }
-}
-
-/// A bot's connections to the server: as many as it has requests under way.
-pub(crate) struct Client {
-    host: String,
-    token: String,
-    idle: Mutex<Vec<Wire>>,
-}
-
-impl Client {
-    pub(crate) fn new(base: &str, token: &str) -> anyhow::Result<Self> {
-        let host = base.strip_prefix("http://").context("not an http URL")?.to_owned();
-        Ok(Self { host, token: token.to_owned(), idle: Mutex::default() })
-    }
-
-    /// Status and body of the response.
-    pub(crate) async fn send(
-        &self,
-        method: &str,
-        path: &str,
-        body: &str,
-    ) -> anyhow::Result<(u16, Vec<u8>)> {
-        let Self { host, token, .. } = self;
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut wire = match kept {
-            Some(wire) => wire,
-            None => Wire::new(TcpStream::connect(host.as_str()).await?)?,
-        };
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        wire.write(request.as_bytes()).await?;
-        let message = wire.read().await?.context("the server closes the connection")?;
-        let status = std::str::from_utf8(message.head)?.get(9..12).context("no status")?.parse()?;
-        let body = message.body.to_vec();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(wire);
-        Ok((status, body))
-    }
-
-    /// The body of a success.
-    pub(crate) async fn ask(
-        &self,
-        method: &str,
-        path: &str,
-        body: &str,
-    ) -> anyhow::Result<Vec<u8>> {
-        let (status, body) = self.send(method, path, body).await?;
-        let text = String::from_utf8_lossy(&body);
-        ensure!((200..300).contains(&status), "{method} {path} is answered {status}: {text}");
-        Ok(body)
     }
 }
 

@@ -1,21 +1,16 @@
-//! How much signalling and how many notifications one core carries.
+//! How many notifications one core carries; calls per second are `graphophone bench --case signalling`.
 //!
-//! `cargo run --release -p graphophone --example rates -- signalling|notifications
-//! [--data DIR] [--seconds N] [--rates N,N,…] [--json] [--check]`
+//! `cargo run --release -p graphophone --example rates -- notifications [--data DIR] [--json]
+//! [--check]`
 //!
-//! The server runs in a process of its own on core 0, the bot and a far end on core 1; its data is
-//! on a real disk. CPU time is the server's alone, from the operating system, so that it counts on
-//! a busy machine too; divide it into one second for what an otherwise idle core could carry.
+//! The server runs in a process of its own on core 0, the bot on core 1; its data is on a real
+//! disk. CPU time is the server's alone, from the operating system, so that it counts on a busy
+//! machine too; divide it into one second for what an otherwise idle core could carry.
 //!
-//! - **signalling**: calls at a growing rate: `POST …/calls`, INVITE, 200, ACK, the notifications
-//!   up to audio active, in the second ladder a `playPrompt` of 100 ms and its end, `DELETE`, BYE,
-//!   the notification of the end. A rate is kept up if nothing fails and all is over at most 1 s
-//!   after the last call was offered. Transactions, and the writes and rows in each, are those of
-//!   the store: the group commit.
-//! - **notifications**: to an endpoint that answers 200 at once, each about 1 KB, 200 calls with
-//!   100 each. *owed*: they are in the store when a server starts. *live*: each call commits its
-//!   notifications one after the other, by the store and the outbox of the server. The endpoint
-//!   checks that each came, and in the order of its call. Every one is settled in the store.
+//! To an endpoint that answers 200 at once, each about 1 KB, 200 calls with 100 each. *owed*: they
+//! are in the store when a server starts. *live*: each call commits its notifications one after the
+//! other, by the store and the outbox of the server. The endpoint checks that each came, and in the
+//! order of its call. Every one is settled in the store.
 //!
 //! Exits with 1 if something does not work; for being slow only with `--check`.
 
@@ -23,7 +18,6 @@ mod endpoint;
 mod http;
 mod notifications;
 mod process;
-mod signalling;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -32,8 +26,6 @@ use clap::{Parser, Subcommand};
 use graphophone::auth::tls::install_crypto_provider;
 use serde_json::Value;
 
-/// Calls a second that one core must carry (issue 3).
-const CALLS: f64 = 500.0;
 /// Notifications a second that one core must deliver (issue 3).
 const NOTIFICATIONS: f64 = 5_000.0;
 
@@ -44,13 +36,6 @@ struct Args {
     /// Where the server keeps its data; by default beside this program.
     #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
-    /// How long calls are offered at each rate, in seconds.
-    #[arg(long, default_value_t = 4, global = true)]
-    seconds: u64,
-    /// Offered rates, in calls per second, up to the first that is not kept up.
-    #[arg(long, value_delimiter = ',', global = true,
-        default_values_t = [100, 200, 300, 400, 500, 600, 700, 800, 1_000, 1_200])]
-    rates: Vec<u64>,
     /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -61,8 +46,6 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Calls set up and torn down per second.
-    Signalling,
     /// Notifications delivered per second.
     Notifications,
     /// The server's process.
@@ -106,7 +89,6 @@ fn run(args: &Args) -> anyhow::Result<Option<String>> {
         What::Outbox { directory, url, calls, each } => {
             return process::outbox(directory, url, *calls, *each).map(|()| None);
         }
-        What::Signalling => signalling::measure(&base, &args.rates, args.seconds)?,
         What::Notifications => notifications::measure(&base)?,
     };
     match args.json {

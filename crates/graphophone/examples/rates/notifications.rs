@@ -174,7 +174,7 @@ fn start_endpoint(
             graphophone::bench::pin(1)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let at = endpoint::start(Vec::new(), move |body| lock(&arrived).take(body)).await;
+                let at = endpoint::start(move |body| lock(&arrived).take(body)).await;
                 let _ = sender.send(at);
                 std::future::pending::<()>().await;
             });

@@ -26,8 +26,6 @@ pub(crate) struct Process {
     child: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-    /// Its first line.
-    pub(crate) ready: Value,
 }
 
 impl Process {
@@ -43,14 +41,10 @@ impl Process {
         let mut child = spawned?;
         let orders = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().context("no pipe")?);
-        let mut process = Self { child, orders, answers, ready: Value::Null };
-        process.ready = process.answer()?;
+        let mut process = Self { child, orders, answers };
+        // Its first line says that it is ready.
+        process.answer()?;
         Ok(process)
-    }
-
-    /// A string of the first line.
-    pub(crate) fn ready(&self, key: &str) -> anyhow::Result<&str> {
-        self.ready[key].as_str().with_context(|| format!("no {key}"))
     }
 
     /// What its store has made durable.

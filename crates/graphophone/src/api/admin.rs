@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use graphophone_store::{DeliveryFilter, NotificationRecord, NotificationState, Sequence};
+use graphophone_store::{DeliveryFilter, NotificationRecord, NotificationState, Sequence, Written};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -96,9 +96,10 @@ pub(super) async fn deliveries(
 ///   times are in milliseconds.
 /// - `threads`: what each engine thread did meanwhile; `busy` is the time awake, `cpu` the
 ///   processor's, both 0 to 1.
-/// - `engine`: counted since the start.
+/// - `engine` and `store`: counted since the start; `writes` over `transactions` is the group commit.
 pub(super) async fn load(_: Admin, State(state): State<AppState>) -> Response {
     let LoadReport { standing, latest, engine } = state.calls().door().report();
+    let Written { transactions, writes, rows } = state.store().written();
     let ms = |span: Duration| span.as_secs_f64() * 1e3;
     let sample = latest.as_ref().map(|(sample, window)| {
         json!({
@@ -153,6 +154,7 @@ pub(super) async fn load(_: Admin, State(state): State<AppState>) -> Response {
             "maxLatenessMilliseconds": ms(stats.max_lateness),
             "commandsRefused": stats.commands_refused,
         })),
+        "store": { "transactions": transactions, "writes": writes, "rows": rows },
     }))
     .into_response()
 }

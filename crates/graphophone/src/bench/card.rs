@@ -68,6 +68,7 @@ impl Card {
             max: 2_000,
             length: Duration::from_secs(3),
             play: false,
+            admission: false,
             data,
         };
         let signalling = run_signalling(&options, cores, runtime, &mut |step| say(&step.line()))?;

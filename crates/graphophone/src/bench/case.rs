@@ -3,10 +3,11 @@
 use std::{
     net::{Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 
 use super::{
     calls::{Bot, Pace, Up},
@@ -14,6 +15,7 @@ use super::{
     cpu::Cores,
     far_end::{self, FarEnd, Leg},
     host::Host,
+    http::Client,
     ladder::Ladder,
     latency,
     meter::{Meter, SOCKETS},
@@ -87,8 +89,10 @@ pub struct RateOptions {
     pub max: usize,
     /// How long each rate is offered.
     pub length: Duration,
-    /// Whether each call plays 200 ms.
+    /// Whether each call plays a prompt of 100 ms.
     pub play: bool,
+    /// Whether the server may refuse calls that it cannot carry.
+    pub admission: bool,
     /// Where the server keeps its data; a temporary directory if not set.
     pub data: Option<PathBuf>,
 }
@@ -163,8 +167,9 @@ pub fn run_signalling(
     runtime: &tokio::runtime::Handle,
     show: &mut dyn FnMut(&RateStep),
 ) -> anyhow::Result<RateReport> {
-    let prompts = PromptSet::new(1, 0.2)?;
-    let mut running = Running::start(prompts, options.data.as_deref(), (cores, false), runtime)?;
+    let prompts = PromptSet::new(1, signalling::PROMPT.as_secs_f64())?;
+    let mut running =
+        Running::start(prompts, options.data.as_deref(), (cores, options.admission), runtime)?;
     let uri = options.play.then(|| running.host.prompt(0));
     let mut ladder = Ladder::new(options.start, options.step, options.max);
     let mut steps = Vec::new();
@@ -173,9 +178,15 @@ pub fn run_signalling(
         running.next_number += (rate as f64 * options.length.as_secs_f64()).ceil() as u32;
         let cpu = || running.server.cpu_time();
         let told = running.host.notifications();
+        let before = running.written()?;
+        let since = Instant::now();
         let mut step =
             signalling::offer(&running.bot, rate, options.length, first, uri.as_deref(), &cpu)?;
         step.notifications = running.host.notifications() - told;
+        let (seconds, after) = (since.elapsed().as_secs_f64(), running.written()?);
+        let transactions = after.0 - before.0;
+        step.transactions_per_second = transactions as f64 / seconds;
+        step.writes_per_transaction = (after.1 - before.1) as f64 / transactions.max(1) as f64;
         ladder.take(step.kept);
         show(&step);
         steps.push(step);
@@ -228,6 +239,14 @@ impl Running {
         };
         running.warm_up()?;
         Ok(running)
+    }
+
+    /// Transactions and writes of the server's store so far.
+    fn written(&self) -> anyhow::Result<(u64, u64)> {
+        let mut admin = Client::connect(&self.bot.base, self.server.ready("adminToken")?)?;
+        let store = admin.send("GET", "/graphophone/v1/load", &Value::Null)?.body["store"].take();
+        let count = |key: &str| store[key].as_u64().with_context(|| format!("no {key}"));
+        Ok((count("transactions")?, count("writes")?))
     }
 
     /// Every prompt into the cache, all code into memory; then what an idle server takes is known.

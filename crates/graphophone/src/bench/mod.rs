@@ -28,7 +28,7 @@ mod process;
 mod prompts;
 mod report;
 mod signalling;
-mod sip;
+pub mod sip;
 
 pub use bare::run_bare;
 pub use card::Card;

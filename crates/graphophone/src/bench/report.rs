@@ -119,6 +119,10 @@ pub struct RateStep {
     pub core: f64,
     /// Notifications that came meanwhile.
     pub notifications: u64,
+    /// Transactions of the server's store per second, each with one sync.
+    pub transactions_per_second: f64,
+    /// Commits and settlements in each of them: the group commit.
+    pub writes_per_transaction: f64,
 }
 
 /// A ladder of rates.
@@ -135,13 +139,12 @@ pub struct RateReport {
 
 impl RateStep {
     /// The head of [`RateStep::line`]'s columns.
-    pub const HEAD: &'static str =
-        "offered/s   kept  failed     done/s  set-up p50 ms   p99 ms  CPU ms/call  core %";
+    pub const HEAD: &'static str = "offered/s   kept  failed     done/s  set-up p50 ms   p99 ms  CPU ms/call  core %  commits/s  writes in each";
 
     /// One line for people.
     pub fn line(&self) -> String {
         format!(
-            "{:9}  {:>5}{:8}{:11.0}{:15.1}{:9.1}{:13.2}{:8.0}  {}",
+            "{:9}  {:>5}{:8}{:11.0}{:15.1}{:9.1}{:13.2}{:8.0}{:11.0}{:16.1}  {}",
             self.offered_per_second,
             if self.kept { "yes" } else { "no" },
             self.failed,
@@ -150,6 +153,8 @@ impl RateStep {
             self.set_up_ms.p99,
             self.cpu_ms_per_call,
             self.core * 100.0,
+            self.transactions_per_second,
+            self.writes_per_transaction,
             self.failure.as_deref().unwrap_or_default()
         )
         .trim_end()

@@ -1,4 +1,4 @@
-//! Calls per second: created, answered, made to play 200 ms, deleted, at an offered rate.
+//! Calls per second: created, answered, made to play 100 ms, deleted, at an offered rate.
 
 use std::{
     sync::{
@@ -25,6 +25,8 @@ const GRACE: Duration = Duration::from_millis(500);
 const GRACE_PART: f64 = 0.05;
 /// Longest that 99 of 100 callers may wait for the answer, in milliseconds.
 const SET_UP_P99_MS: f64 = 1_000.0;
+/// Length of the prompt.
+pub(super) const PROMPT: Duration = Duration::from_millis(100);
 const HANG_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Offers `rate` calls per second for `length`. With `uri`, each call plays it before it is deleted.
@@ -91,6 +93,8 @@ pub(super) fn offer(
         cpu_ms_per_call: cpu.as_secs_f64() * 1_000.0 / f64::from(calls),
         core: cpu.as_secs_f64() / took.as_secs_f64().max(1e-9),
         notifications: 0,
+        transactions_per_second: 0.0,
+        writes_per_transaction: 0.0,
     })
 }
 
@@ -105,7 +109,7 @@ fn one_call(
     let at = Instant::now();
     if let Some(uri) = uri {
         calls::play(client, &up.id, uri, false)?;
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(PROMPT);
     }
     let path = format!("/v1.0/communications/calls/{}", up.id);
     let exchange = client.send("DELETE", &path, &Value::Null)?;

@@ -4,6 +4,15 @@
 
 use std::{fmt::Write as _, net::SocketAddr};
 
+/// What a far end that takes every call answers: 200 to every request but ACK, to an INVITE with
+/// `sdp`.
+pub fn answer(datagram: &[u8], contact: &str, sdp: &str) -> Option<String> {
+    let request = Message::parse(datagram)?;
+    let method = request.method().filter(|method| *method != "ACK")?;
+    let sdp = (method == "INVITE").then_some(sdp);
+    Some(response(&request, "200 OK", "far", contact, sdp))
+}
+
 /// A message. Header names are as they came.
 #[derive(Clone, Debug)]
 pub(super) struct Message<'a> {
@@ -147,7 +156,7 @@ impl Request<'_> {
 }
 
 /// G.711 on one port, RTCP on another.
-pub(super) fn sdp(rtp: SocketAddr, rtcp: u16, payload_types: &str) -> String {
+pub fn sdp(rtp: SocketAddr, rtcp: u16, payload_types: &str) -> String {
     let (ip, port) = (rtp.ip(), rtp.port());
     format!(
         "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\n\

@@ -46,7 +46,7 @@ pub(super) struct Bench {
     /// Let the server refuse calls that it cannot carry, as it does outside of benchmarks.
     #[arg(long)]
     admission: bool,
-    /// With `signalling`: each call plays 200 ms before it is hung up.
+    /// With `signalling`: each call plays 100 ms before it is hung up.
     #[arg(long)]
     play: bool,
     /// Where the server under test keeps its data; a temporary directory by default.
@@ -190,6 +190,7 @@ fn signalling(args: &Bench, cores: Cores, runtime: &Handle) -> anyhow::Result<()
         max: args.max,
         length: duration(args.seconds)?,
         play: args.play,
+        admission: args.admission,
         data: args.data.clone(),
     };
     eprintln!("{}", RateStep::HEAD);

@@ -46,13 +46,15 @@ async fn a_ladder_hears_every_packet_of_every_call_and_finds_the_prompt_in_it() 
 
 #[tokio::test]
 async fn calls_of_a_rate_are_set_up_and_hung_up() {
-    let mut command = bench(&["--case", "signalling", "--json", "--seconds", "1"]);
+    let mut command = bench(&["--case", "signalling", "--play", "--json", "--seconds", "1"]);
     command.args(["--start", "4", "--step", "1", "--max", "4"]);
     let report = json_of(command).await;
     let step = &report["steps"][0];
     assert_eq!(step["calls"], 4, "{report}");
     assert_eq!(step["failed"], 0, "{report}");
     assert_eq!(step["setUpMs"]["n"], 4, "{report}");
+    assert!(step["transactionsPerSecond"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(step["writesPerTransaction"].as_f64().unwrap() >= 1.0, "{report}");
 }
 
 #[tokio::test]
