@@ -32,6 +32,10 @@ const REOPEN_USE: f64 = 0.95;
 const REOPEN_TIME: u32 = 2;
 /// Below this part of the limit of the process's use, it has little to do.
 const LITTLE_USE: f64 = 0.5;
+/// Below this part of it, so many times the calls of the last window are no risk: calls do not come
+/// evenly.
+const SOME_USE: f64 = 0.8;
+const UNEVEN: f64 = 1.3;
 /// Samples in a row that must be late: one stall is not load.
 const LATE_SAMPLES: u32 = 2;
 /// Weight of the newest sample in an average.
@@ -349,15 +353,17 @@ impl Admission {
 
         let limit = self.limits.process * sample.processors;
         let process = self.process.unwrap_or(sample.process);
-        let has_little_to_do = process.max(sample.process) < limit * LITTLE_USE;
-        let set_up = match has_little_to_do {
-            true => 0.0,
-            false => self.set_up_cost / SAMPLE_EVERY.as_secs_f64(),
+        let highest = process.max(sample.process);
+        let set_up = if highest < limit * LITTLE_USE {
+            0.0
+        } else {
+            self.set_up_cost / SAMPLE_EVERY.as_secs_f64()
         };
         // As many new calls as in the last window cost nothing more to set up.
         let paid = (admitted * set_up).min((process - sample.engine).max(0.0));
         let free = limit * slack - process - pending * stream + paid;
-        let process = free / (stream + set_up);
+        let as_before = if highest < limit * SOME_USE { admitted * UNEVEN } else { 0.0 };
+        let process = (free / (stream + set_up)).max(as_before);
         if engine < process { (engine, Reason::EngineBusy) } else { (process, Reason::ProcessBusy) }
     }
 

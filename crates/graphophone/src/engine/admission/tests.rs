@@ -156,6 +156,19 @@ fn what_else_the_process_does_is_not_held_against_new_calls_below_half_of_the_li
 }
 
 #[test]
+fn calls_that_come_unevenly_are_taken_as_long_as_the_processor_carries_them() {
+    let mut server = Server::new(AdmissionLimits { free_calls: 0, ..limits() });
+    // 300 calls a second take 69 % of the processor; a window may have a tenth more.
+    server.set_up = 2.3e-3;
+    for _ in 0..20 {
+        for offered in [75, 82, 68, 80, 70] {
+            server.run(1, offered, Duration::from_millis(500));
+        }
+    }
+    assert_eq!(server.changes, [], "{:?}", server.admission);
+}
+
+#[test]
 fn set_ups_beyond_what_the_processor_can_do_are_refused_and_the_others_taken() {
     let mut server = Server::new(limits());
     // 770 set-ups a second would fill it; 130 % of that is offered at once, for short calls.
