@@ -32,8 +32,13 @@ impl Origin {
         let (SocketAddr::V4(to), Channel::Rtp) = (datagram.to, datagram.channel) else {
             return None;
         };
+        let bound = self.bound.ip();
+        if !bound.is_unspecified() && bound.is_loopback() != to.ip().is_loopback() {
+            // The kernel would let a raw socket's packet out; the stream's own is refused.
+            return None;
+        }
         let source = match self.route {
-            _ if !self.bound.ip().is_unspecified() => *self.bound.ip(),
+            _ if !bound.is_unspecified() => *bound,
             Some((destination, source)) if destination == *to.ip() => source,
             Some(_) | None => {
                 let source = source_towards(to)?;
@@ -80,6 +85,9 @@ mod tests {
                 assert_eq!(source.port(), port);
             }
             assert_eq!(from(&mut origin, "[::1]:4000", Content::Routine), None);
+            if bound.is_loopback() {
+                assert_eq!(from(&mut origin, "192.0.2.1:4000", Content::Routine), None);
+            }
             assert_eq!(from(&mut origin, "127.0.0.1:4000", Content::Report), None);
         }
         assert!(Origin::of(&UdpSocket::bind("[::1]:0").unwrap()).is_none());
