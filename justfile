@@ -36,7 +36,7 @@ rates:
 capacity:
     cargo run --release -- bench
 
-# what a packet costs, in instructions, against tests/instructions/baseline.json
+# what a packet and a playPrompt cost, in instructions, against tests/instructions/baseline.json
 instructions:
     tests/instructions/run.py
 

@@ -57,7 +57,7 @@ echo "== interoperation with programs of others"
 "$python" tests/interop/run.py all 2>&1 | tee target/interop.log
 checks=$(grep -c '^ok ' target/interop.log)
 
-echo "== instructions of a packet"
+echo "== instructions of a packet and of playPrompt"
 "$python" tests/instructions/run.py 2>&1 | tee target/instructions.log
 checks=$((checks + $(grep -c '^ok ' target/instructions.log)))
 

@@ -1,7 +1,7 @@
 //! How long from a bot's request to sound in somebody's ear: the latency benchmark.
 //!
 //! `cargo run --release -p graphophone --example play_latency -- [--plays N] [--cancels N]
-//! [--data DIR] [--stages] [--json] [--check]`
+//! [--data DIR] [--stages] [--only-plays] [--json] [--check]`
 //!
 //! One process holds a whole server of the dev profile on free ports, its data on a real disk, and
 //! a far end that is not ours: a few lines of SIP in front of a bare UDP socket. One call is up.
@@ -62,6 +62,10 @@ struct Args {
     /// Print when plays pass the server's stages.
     #[arg(long)]
     stages: bool,
+    /// Nothing but plays, with data in DIR itself: a second run finds the keys of the first. For
+    /// counting instructions (`tests/instructions`).
+    #[arg(long, requires = "data")]
+    only_plays: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -94,16 +98,21 @@ fn measure(args: &Args) -> anyhow::Result<Report> {
     let stages = args.stages.then(Stages::install);
     let beside = std::env::current_exe()?.parent().map(PathBuf::from);
     let base = args.data.clone().or(beside).context("--data is needed")?;
-    let directory = tempfile::tempdir_in(&base).context("--data")?;
-    let disk = bare::file_system(directory.path())?;
+    let temporary = tempfile::tempdir_in(&base).context("--data")?;
+    let directory = if args.only_plays { base.as_path() } else { temporary.path() };
+    let disk = bare::file_system(directory)?;
 
     let runtime = Runtime::new()?;
-    let server = runtime.block_on(Server::start(dev_config(directory.path())))?;
-    let mut bench = Bench::set_up(&runtime, &server, directory.path())?;
+    let server = runtime.block_on(Server::start(dev_config(directory)))?;
+    let mut bench = Bench::set_up(&runtime, &server, directory)?;
     let mut report = Report::new(disk);
-    bench.pacing(&mut report)?;
+    if !args.only_plays {
+        bench.pacing(&mut report)?;
+    }
     bench.plays(args.plays, stages.as_ref(), &mut report)?;
-    bench.cancels(args.cancels, &mut report)?;
+    if !args.only_plays {
+        bench.cancels(args.cancels, &mut report)?;
+    }
     bench.hang_up()?;
     runtime.block_on(server.shut_down());
     Ok(report)
