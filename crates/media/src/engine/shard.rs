@@ -37,6 +37,9 @@ pub(super) struct Shard<S> {
     batch: Batch,
     sender: S,
     counters: Arc<ShardCounters>,
+    /// Whether streams lend nothing.
+    #[cfg(test)]
+    without_lanes: bool,
 }
 
 impl<S: PacketSender> Shard<S> {
@@ -51,7 +54,14 @@ impl<S: PacketSender> Shard<S> {
             batch: Batch::new(),
             sender,
             counters,
+            #[cfg(test)]
+            without_lanes: false,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_lanes(&mut self, lanes: bool) {
+        self.without_lanes = !lanes;
     }
 
     pub(super) fn sender(&mut self) -> &mut S {
@@ -199,6 +209,10 @@ impl<S: PacketSender> Shard<S> {
         let stream = self.streams[slot].as_deref();
         let due = stream.and_then(Stream::due).map(|due| self.calendar.moment(due));
         self.lanes[slot] = stream.and_then(|stream| stream.lend(&self.calendar));
+        #[cfg(test)]
+        if self.without_lanes {
+            self.lanes[slot] = None;
+        }
         self.calendar.set(self.calendar.moment(now.at), slot, due);
         self.chores.set(slot, stream.map(Stream::chores));
     }

@@ -1,5 +1,6 @@
 //! The core under a clock that tests move: what is sent, when, and what is told to owners.
 
+mod lanes;
 mod opus;
 mod playing;
 mod receiving;
@@ -18,7 +19,7 @@ use tokio::sync::mpsc;
 use super::{
     Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, StreamStats, TappedPacket,
     progress::Block,
-    sender::{Channel, Datagram, PacketSender},
+    sender::{Channel, Content, Datagram, PacketSender},
     shard::{Shard, StreamId},
     stats::{ShardCounters, StreamCounters},
     stream::{NewPlayout, Srtp, StreamCommand, StreamSetup},
@@ -111,12 +112,15 @@ struct Recorder {
     refuse: bool,
     /// Takes packets without keeping them, for counting allocations.
     forget: bool,
+    /// Packets that no stream has decided about.
+    routine: usize,
 }
 
 impl PacketSender for Recorder {
     fn send(&mut self, batch: &mut [Datagram]) {
         for datagram in batch {
             datagram.sent = !self.refuse;
+            self.routine += usize::from(datagram.content == Content::Routine);
             if !self.refuse && !self.forget {
                 self.sent.push(Sent {
                     at: self.now,

@@ -16,7 +16,7 @@ fn receiver_report(highest: u32) -> Vec<u8> {
     report_about(Options::default().ssrc, highest, 0)
 }
 
-fn report_about(ssrc: u32, highest: u32, cumulative_lost: i32) -> Vec<u8> {
+pub(super) fn report_about(ssrc: u32, highest: u32, cumulative_lost: i32) -> Vec<u8> {
     let block = ReportBlock {
         ssrc,
         fraction_lost: 0,
