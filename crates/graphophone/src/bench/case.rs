@@ -136,7 +136,7 @@ pub fn run_case(
     while let Some(calls) = ladder.next() {
         let pace = running.bring_to(calls);
         std::thread::sleep(options.settle);
-        let step = running.measure(options.window, calls, &pace)?;
+        let step = running.measure(options, calls, &pace)?;
         ladder.take(step.clean);
         show(&step);
         steps.push(step);
@@ -280,16 +280,34 @@ impl Running {
         pace
     }
 
-    fn measure(&self, window: Duration, wanted: usize, pace: &Pace) -> anyhow::Result<StepReport> {
+    /// Looks at the calls that are up. Where admission has refused some, they are offered all the
+    /// while: what is looked at is a server that goes on refusing.
+    fn measure(
+        &mut self,
+        options: &CaseOptions,
+        wanted: usize,
+        pace: &Pace,
+    ) -> anyhow::Result<StepReport> {
         let calls = self.up.len();
+        let missing = if options.admission { wanted.saturating_sub(calls) as u32 } else { 0 };
+        let numbers: Vec<u32> = (self.next_number..self.next_number + missing).collect();
+        self.next_number += missing;
+        let prompts: Vec<String> = (0..self.prompts).map(|it| self.host.prompt(it)).collect();
+        let (bot, meter) = (&self.bot, &self.meter);
         let before = self.server.cpu_time()?;
-        let window = self.meter.measure(window, calls)?;
-        let cpu = self.server.cpu_time()?.saturating_sub(before);
+        let (window, after, taken) = std::thread::scope(|scope| {
+            let uri = |number: u32| prompts.get(number as usize % prompts.len()).cloned();
+            let offered = scope.spawn(move || bot.create(numbers, &uri).0);
+            let window = meter.measure(options.window, calls);
+            (window, self.server.cpu_time(), offered.join().unwrap_or_default())
+        });
+        let (window, cpu) = (window?, after?.saturating_sub(before));
         let grown = self.server.resident()?.saturating_sub(self.idle);
         let mut step = StepReport::new(calls, &window, cpu);
         if calls < wanted {
             step.refuse(wanted, pace.failure.clone());
         }
+        self.bot.delete(taken);
         step.kib_per_call = grown as f64 / 1_024.0 / calls.max(1) as f64;
         step.set_up_per_second = if pace.calls > 0 { pace.rate() } else { 0.0 };
         Ok(step)

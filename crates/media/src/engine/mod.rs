@@ -431,7 +431,7 @@ impl StreamHandle {
         self.codec
     }
 
-    /// What the stream has done so far.
+    /// What the stream has done so far; what it sends while it plays may be counted 320 ms later.
     pub fn stats(&self) -> StreamStats {
         self.counters.read()
     }

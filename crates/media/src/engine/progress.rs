@@ -12,8 +12,9 @@ use std::{
 
 use super::Segment;
 
-/// How far a playout is, kept up to date by the engine and readable at any time, also after the
-/// stream is gone.
+/// How far a playout is, readable at any time, also after the stream is gone. While it plays, what
+/// is read may be behind by 16 packets (320 ms); from [`super::StreamEvent::Finished`] or
+/// [`super::StreamEvent::Stopped`] on it is all that was sent.
 pub struct PlayoutProgress {
     /// Whether a report of the far end has come.
     reported: AtomicBool,
