@@ -18,8 +18,8 @@ pub(crate) async fn start(
             let take = Arc::clone(&take);
             tokio::spawn(async move {
                 let Ok(mut wire) = Wire::new(stream) else { return };
-                while let Ok(Some(message)) = wire.read().await {
-                    take(message.body);
+                while let Ok(Some(body)) = wire.read().await {
+                    take(body);
                     let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
                     if wire.write(answer).await.is_err() {
                         return;

@@ -15,19 +15,14 @@ pub(crate) struct Wire {
     taken: usize,
 }
 
-/// A request or a response.
-pub(crate) struct Message<'a> {
-    pub(crate) body: &'a [u8],
-}
-
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(16_384), taken: 0 })
     }
 
-    /// The next message; `None` at the end of the connection.
-    pub(crate) async fn read(&mut self) -> io::Result<Option<Message<'_>>> {
+    /// The body of the next message; `None` at the end of the connection.
+    pub(crate) async fn read(&mut self) -> io::Result<Option<&[u8]>> {
         self.buffer.drain(..self.taken);
         self.taken = 0;
         loop {
@@ -36,7 +31,7 @@ impl Wire {
                 let whole = head + content_length(&self.buffer[..head]);
                 if self.buffer.len() >= whole {
                     self.taken = whole;
-                    return Ok(Some(Message { body: &self.buffer[head..whole] }));
+                    return Ok(Some(&self.buffer[head..whole]));
                 }
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {

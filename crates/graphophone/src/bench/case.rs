@@ -292,14 +292,13 @@ impl Running {
         let missing = if options.admission { wanted.saturating_sub(calls) as u32 } else { 0 };
         let numbers: Vec<u32> = (self.next_number..self.next_number + missing).collect();
         self.next_number += missing;
-        let prompts: Vec<String> = (0..self.prompts).map(|it| self.host.prompt(it)).collect();
-        let (bot, meter) = (&self.bot, &self.meter);
-        let before = self.server.cpu_time()?;
+        let this = &*self;
+        let before = this.server.cpu_time()?;
         let (window, after, taken) = std::thread::scope(|scope| {
-            let uri = |number: u32| prompts.get(number as usize % prompts.len()).cloned();
-            let offered = scope.spawn(move || bot.create(numbers, &uri).0);
-            let window = meter.measure(options.window, calls);
-            (window, self.server.cpu_time(), offered.join().unwrap_or_default())
+            let uri = |number| Some(this.prompt(number));
+            let offered = scope.spawn(move || this.bot.create(numbers, &uri).0);
+            let window = this.meter.measure(options.window, calls);
+            (window, this.server.cpu_time(), offered.join().unwrap_or_default())
         });
         let (window, cpu) = (window?, after?.saturating_sub(before));
         let grown = self.server.resident()?.saturating_sub(self.idle);

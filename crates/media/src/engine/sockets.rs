@@ -47,11 +47,16 @@ pub(super) struct Ready {
 /// Sockets by slot.
 #[derive(Debug)]
 pub(super) struct SocketTable {
-    sockets: Vec<Option<Sockets>>,
-    /// `None` for streams that the raw socket cannot serve.
-    origins: Vec<Option<Origin>>,
+    streams: Vec<Option<Entry>>,
     crossing: Crossing,
     outcomes: Outcomes,
+}
+
+#[derive(Debug)]
+struct Entry {
+    sockets: Sockets,
+    /// `None` for a stream that the raw socket cannot serve.
+    origin: Option<Origin>,
 }
 
 /// What became of those of a batch that were handed over together: their places in it, and whether
@@ -66,20 +71,19 @@ impl SocketTable {
     pub(super) fn new(crossing: Crossing) -> Self {
         let (places, sent) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let outcomes = Outcomes { places, sent };
-        Self { sockets: Vec::new(), origins: Vec::new(), crossing, outcomes }
+        Self { streams: Vec::new(), crossing, outcomes }
     }
 
     pub(super) fn insert(&mut self, slot: usize, sockets: Sockets) {
-        if self.sockets.len() <= slot {
-            self.sockets.resize_with(slot + 1, || None);
-            self.origins.resize(slot + 1, None);
+        if self.streams.len() <= slot {
+            self.streams.resize_with(slot + 1, || None);
         }
-        self.origins[slot] = Origin::of(&sockets.rtp);
-        self.sockets[slot] = Some(sockets);
+        let origin = Origin::of(&sockets.rtp);
+        self.streams[slot] = Some(Entry { sockets, origin });
     }
 
     pub(super) fn remove(&mut self, slot: usize) -> Option<Sockets> {
-        self.sockets.get_mut(slot)?.take()
+        Some(self.streams.get_mut(slot)?.take()?.sockets)
     }
 
     /// Takes one datagram from each ready socket. `heard` gets the datagrams, `failed` is called
@@ -90,10 +94,13 @@ impl SocketTable {
         mut heard: impl FnMut(Ready, SocketAddr, &[u8]),
         mut failed: impl FnMut(),
     ) {
-        let Self { sockets, crossing, .. } = self;
-        let socket = |it: &Ready| match it.channel {
-            Channel::Rtp => sockets.get(it.slot)?.as_ref().map(|it| &it.rtp),
-            Channel::Rtcp => sockets.get(it.slot)?.as_ref()?.rtcp.as_ref(),
+        let Self { streams, crossing, .. } = self;
+        let socket = |it: &Ready| {
+            let sockets = &streams.get(it.slot)?.as_ref()?.sockets;
+            match it.channel {
+                Channel::Rtp => Some(&sockets.rtp),
+                Channel::Rtcp => sockets.rtcp.as_ref(),
+            }
         };
         // A stream may have been closed since its socket was ready.
         let ready = ready.filter_map(|it| socket(&it).map(|socket| (it, socket)));
@@ -123,11 +130,12 @@ impl SocketTable {
     /// Sends what leaves by the raw socket, if there is one. What it does not take, as when its
     /// buffer is full, is left to the streams' own.
     fn send_raw(&mut self, batch: &mut [Datagram]) {
-        let Self { origins, crossing, outcomes, .. } = self;
+        let Self { streams, crossing, outcomes } = self;
         let Some(raw) = &mut crossing.raw else { return };
         let Outcomes { places, sent } = outcomes.clear();
         let addressed = batch.iter().enumerate().filter_map(|(place, datagram)| {
-            let addressed = origins.get_mut(datagram.slot)?.as_mut()?.address(datagram)?;
+            let stream = streams.get_mut(datagram.slot)?.as_mut()?;
+            let addressed = stream.origin.as_mut()?.address(datagram)?;
             places.push(place);
             Some(addressed)
         });
@@ -137,10 +145,10 @@ impl SocketTable {
 
     /// Sends what has not been sent yet by the streams' own sockets.
     fn send_by_own(&mut self, batch: &mut [Datagram]) {
-        let Self { sockets, crossing, outcomes, .. } = self;
+        let Self { streams, crossing, outcomes } = self;
         let socket = |datagram: &Datagram| {
-            let sockets = sockets.get(datagram.slot)?.as_ref()?;
-            (!datagram.sent).then(|| sockets.outgoing(datagram.channel))
+            let stream = streams.get(datagram.slot)?.as_ref()?;
+            (!datagram.sent).then(|| stream.sockets.outgoing(datagram.channel))
         };
         let Some(ring) = &mut crossing.ring else {
             for datagram in batch {
