@@ -142,6 +142,12 @@ impl Call {
         self.media_active
     }
 
+    /// Whether a media operation plays or waits that will come to its end by itself: a loop does not,
+    /// nor what waits behind one. A server that drains lets such a call go on.
+    pub fn is_playing_to_an_end(&self) -> bool {
+        self.state == CallState::Established && self.queue.is_ending()
+    }
+
     /// An operation that has not ended yet.
     pub fn operation(&self, id: OperationId) -> Option<&Operation> {
         self.queue.operation(id)

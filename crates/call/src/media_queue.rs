@@ -54,6 +54,14 @@ impl MediaQueue {
         self.items.len()
     }
 
+    /// Whether something is on its way to an end of its own: a loop is not, nor what waits behind it.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.items.front().is_some_and(|head| match &head.operation.kind {
+            OperationKind::PlayPrompt { looping, .. } => !looping,
+            OperationKind::CancelMediaProcessing => false,
+        })
+    }
+
     pub(crate) fn operation(&self, id: OperationId) -> Option<&Operation> {
         self.items.iter().map(|item| &item.operation).find(|operation| operation.id == id)
     }

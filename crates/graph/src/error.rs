@@ -65,6 +65,12 @@ pub enum ApiError {
     /// The call's state does not allow the command.
     #[error("{0}")]
     BotRejected(#[from] Rejection),
+    /// The `client-request-id` was used before, for another body.
+    #[error("client-request-id was used before with another body: use a new one for each request")]
+    BotRequestReused,
+    /// The same request has been carried out, and what it made is not kept any more.
+    #[error("This request has been carried out: it made {0}, which is no longer kept")]
+    BotRequestForgotten(String),
     /// There is no room for another call; nothing was done. Send `Retry-After`.
     #[error("{reason}")]
     BotTooManyCalls {
@@ -73,6 +79,9 @@ pub enum ApiError {
         /// When to try again, in seconds.
         retry_after: u64,
     },
+    /// The disk is full: nothing new is begun, nothing was done. Send `Retry-After`.
+    #[error("There is no room left on the server's disk, try again later")]
+    ServerDiskFull,
     /// Shutting down or short of something. Send `Retry-After`; nothing may have been done.
     #[error("The service is unavailable, try again later")]
     ServerUnavailable,
@@ -123,7 +132,9 @@ impl ApiError {
             Self::BotRejected(Rejection::Terminated) => (400, "8528"),
             Self::BotRejected(Rejection::WrongState) => (400, "8585"),
             Self::BotRejected(Rejection::QueueFull) => (409, "8519"),
+            Self::BotRequestReused | Self::BotRequestForgotten(_) => (409, "Conflict"),
             Self::BotTooManyCalls { .. } => (429, "8516"),
+            Self::ServerDiskFull => (507, "InsufficientStorage"),
             Self::ServerUnavailable => (503, "ServiceUnavailable"),
             Self::ServerFault => (500, "UnknownError"),
         }
@@ -182,6 +193,9 @@ mod tests {
             (Rejection::WrongState.into(), 400, "8585"),
             (Rejection::QueueFull.into(), 409, "8519"),
             (ApiError::BotTooManyCalls { reason: "x".into(), retry_after: 2 }, 429, "8516"),
+            (ApiError::BotRequestReused, 409, "Conflict"),
+            (ApiError::BotRequestForgotten("x".into()), 409, "Conflict"),
+            (ApiError::ServerDiskFull, 507, "InsufficientStorage"),
             (ApiError::ServerUnavailable, 503, "ServiceUnavailable"),
             (ApiError::ServerFault, 500, "UnknownError"),
         ];

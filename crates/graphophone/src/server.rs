@@ -1,6 +1,7 @@
 //! A running server: everything put together, and taken apart in order.
 
 mod settings;
+mod upkeep;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,10 +11,10 @@ use graphophone_sip::{
     Endpoint, IncomingCall,
     phone::{Phone, PhoneConfig},
 };
-use graphophone_store::{Cutoff, Store, Written};
+use graphophone_store::{Store, Written};
 use reqwest::dns::Resolve;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use uuid::Uuid;
 
 use settings::{
@@ -35,6 +36,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// The part of it that is left to the last SIP messages (up to 2 s) and to the notifications,
 /// however slowly far ends hang up.
 const AFTER_CALLS: Duration = Duration::from_secs(5);
+/// How long a stop in a hurry takes.
+const STOP_NOW: Duration = Duration::from_millis(1_800);
 
 /// Why a server does not start. The text names the setting or the file.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +116,8 @@ pub struct Server {
     phone: Option<Phone>,
     stop: axum_server::Handle<SocketAddr>,
     tasks: Vec<JoinHandle<()>>,
-    pruner: JoinHandle<()>,
-    watch: JoinHandle<()>,
+    upkeep: Vec<JoinHandle<()>>,
+    drain: Duration,
 }
 
 impl Server {
@@ -151,7 +154,7 @@ impl Server {
         })?;
 
         let outbox = start_outbox(&config, &store, &authority).await?;
-        recover(&store, &outbox)
+        let left = recover(&store, &outbox)
             .await
             .map_err(|error| set_up("store.path: the store cannot be recovered", error.into()))?;
 
@@ -166,12 +169,13 @@ impl Server {
         let calls = Calls::new(CallsParts {
             store: store.clone(),
             outbox: outbox.clone(),
-            prompts,
+            prompts: prompts.clone(),
             settings: call_settings(&config),
             dial: DialRules::new(&config),
             max_calls: config.limits.calls,
             door: door.clone(),
         });
+        let drain = config.server.drain.0;
         let admit = door.admit_incoming();
         let (sip, incoming) =
             Endpoint::bind_admitting(endpoint_config(&config), engine.clone(), admit)
@@ -188,6 +192,7 @@ impl Server {
                     source,
                 })?;
         calls.attach(sip.clone());
+        upkeep::release(&sip, &left).await;
 
         let addresses = SipAddresses {
             udp: sip.udp_addrs().first().copied(),
@@ -196,12 +201,12 @@ impl Server {
         let state = AppState::new(&config, authority, calls.clone(), store.clone(), addresses.udp);
         let router = api::router(state.clone());
         let stop = axum_server::Handle::new();
-        let watch = tokio::spawn(door.watch(engine.clone(), store.clone(), calls.clone()));
-        let pruner = tokio::spawn(prune(
-            store.clone(),
-            config.operations.keep.0,
-            config.callbacks.keep_given_up.0,
-        ));
+        let upkeep = vec![
+            tokio::spawn(door.watch(engine.clone(), store.clone(), calls.clone())),
+            tokio::spawn(upkeep::prune(store.clone(), Arc::new(config.clone()))),
+            tokio::spawn(upkeep::make_room(store.clone(), prompts)),
+            tokio::spawn(upkeep::forget_dialogs(store.clone(), left)),
+        ];
         let mut tasks = vec![tokio::spawn(take_incoming(incoming, state.clone()))];
         let http = serve_http(&config, router.clone(), &stop, &mut tasks).await?;
         let (https, ca) = serve_https(&config, router, &stop, &mut tasks).await?;
@@ -232,7 +237,7 @@ impl Server {
             pid: std::process::id(),
         };
         info!(http = ready.http, https = ready.https, "serving");
-        Ok(Self { ready, state, calls, outbox, store, sip, phone, stop, tasks, pruner, watch })
+        Ok(Self { ready, state, calls, outbox, store, sip, phone, stop, tasks, upkeep, drain })
     }
 
     /// Addresses and, in the dev profile, credentials.
@@ -250,15 +255,37 @@ impl Server {
         self.store.written()
     }
 
-    /// Refuses new work, ends all calls, delivers what can be delivered, and stops.
-    pub async fn shut_down(self) {
-        let deadline = Instant::now() + STOP_WITHIN;
+    /// Refuses new work from now on (`/readyz` says so), ends calls that play nothing, and waits for
+    /// the prompts of the others, `server.drain` at most. Cancel-safe: what it began goes on.
+    pub async fn drain(&self) {
         self.state.set_stopping();
-        self.calls.shut_down(deadline - AFTER_CALLS).await;
+        self.calls.door().close();
+        if !self.drain.is_zero() {
+            self.calls.drain(Instant::now() + self.drain).await;
+        }
+    }
+
+    /// Refuses new work, ends all calls, delivers what can be delivered, and stops, within
+    /// [`STOP_WITHIN`].
+    pub async fn shut_down(self) {
+        self.stop(STOP_WITHIN, AFTER_CALLS).await;
+    }
+
+    /// The same in a hurry, within two seconds: what is not told by then is told by the next start.
+    pub async fn shut_down_now(self) {
+        self.stop(STOP_NOW, STOP_NOW / 2).await;
+    }
+
+    async fn stop(self, within: Duration, after_calls: Duration) {
+        let deadline = Instant::now() + within;
+        self.state.set_stopping();
+        self.calls.door().close();
+        self.calls.shut_down(deadline - after_calls).await;
         if let Some(phone) = &self.phone {
             phone.shut_down().await;
         }
-        self.sip.shut_down().await;
+        // Peers have up to 2 s to confirm.
+        let _ = tokio::time::timeout_at(deadline - after_calls / 4, self.sip.shut_down()).await;
         self.outbox.shut_down(deadline.saturating_duration_since(Instant::now())).await;
         self.stop.graceful_shutdown(Some(Duration::from_millis(500)));
         for task in self.tasks {
@@ -266,8 +293,7 @@ impl Server {
                 warn!("a listener does not stop in time");
             }
         }
-        self.pruner.abort();
-        self.watch.abort();
+        self.upkeep.iter().for_each(JoinHandle::abort);
         self.store.close().await;
     }
 }
@@ -295,21 +321,6 @@ async fn take_incoming(mut incoming: mpsc::Receiver<IncomingCall>, state: AppSta
     while let Some(call) = incoming.recv().await {
         let state = state.clone();
         tokio::spawn(async move { api::incoming::take(&state, call).await });
-    }
-}
-
-/// Forgets what ended longer ago than it is kept.
-async fn prune(store: Store, keep: Duration, keep_given_up: Duration) {
-    let before =
-        |keep: Duration| unix_millis().plus(-i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
-    let shortest = keep.min(keep_given_up);
-    loop {
-        tokio::time::sleep(shortest.clamp(Duration::from_secs(1), Duration::from_secs(60))).await;
-        let cutoff = Cutoff { ended: before(keep), given_up: before(keep_given_up) };
-        match store.prune(cutoff).await {
-            Ok(pruned) => debug!(?pruned, "forgot what ended long ago"),
-            Err(error) => warn!(%error, "the store cannot be pruned"),
-        }
     }
 }
 

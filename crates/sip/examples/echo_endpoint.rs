@@ -98,6 +98,7 @@ async fn call_many(endpoint: &Endpoint, target: &str, count: u32, rate: u32) -> 
         pace.tick().await;
         let (sinks, signals) = sinks();
         let call = OutgoingCall {
+            sip_call_id: None,
             target: target.to_owned(),
             trunk: None,
             from_user: "bot".to_owned(),
@@ -125,6 +126,7 @@ async fn serve(
     let mut answered = false;
     while let Some(signal) = signals.recv().await {
         match signal {
+            LegSignal::Dialog(_) => {}
             LegSignal::Stream(handle) => {
                 let codec = handle.codec().sample().unwrap_or(SampleCodec::Pcmu);
                 let prompt = Arc::new(tone().encode(codec));

@@ -20,7 +20,7 @@ use crate::{
     registrar,
     shell::{CallRequest, Command, Media, Shell, Way},
     transport::{self, Arrival, Links},
-    user_agent::{self, RegistrationState, Transport, UserAgent},
+    user_agent::{self, Kept, RegistrationState, Transport, UserAgent},
 };
 
 /// Commands of all clones that wait for the task; callers wait when it is full.
@@ -145,6 +145,9 @@ pub struct OutgoingCall {
     pub from_display: Option<String>,
     /// Give up ringing after this and send CANCEL.
     pub ring_timeout: Duration,
+    /// The SIP Call-ID, if [`crate::invited`] was told one; must be impossible to guess. Drawn if
+    /// `None`.
+    pub sip_call_id: Option<String>,
     /// Where its signals go.
     pub sinks: LegSinks,
 }
@@ -157,6 +160,8 @@ pub struct IncomingCall {
     pub to_user: String,
     /// SIP Call-ID.
     pub sip_call_id: String,
+    /// What [`Endpoint::release`] needs to end its dialog after a crash.
+    pub dialog: String,
     /// The leg. Its caller hears it ring (180) from [`LegHandle::attach`] on, until a `LegCommand`
     /// comes; signals are kept until then, too.
     pub leg: LegHandle,
@@ -357,6 +362,26 @@ impl Endpoint {
         }
     }
 
+    /// Ends the dialogs that an earlier process has left behind, as their legs gave them
+    /// ([`LegSignal::Dialog`](crate::LegSignal::Dialog), [`IncomingCall::dialog`], [`invited`]): BYE
+    /// to each confirmed one; who answers an earlier INVITE from now on gets ACK and BYE. Comes back
+    /// when the first BYEs are on the wire. What is not understood is skipped.
+    pub async fn release(&self, dialogs: &[String]) {
+        let kept = dialogs.iter().filter_map(|dialog| {
+            let kept = Kept::parse(dialog);
+            if kept.is_none() {
+                tracing::warn!("a stored dialog is unreadable: its peer is not released");
+            }
+            kept
+        });
+        let (reply, done) = oneshot::channel();
+        let command = Command::Release { kept: kept.collect(), reply };
+        if self.commands.send(command).await.is_ok() {
+            // An error says that the endpoint has stopped.
+            let _ = done.await;
+        }
+    }
+
     /// Stops taking calls, hangs up all legs, waits up to 2 s for their peers to confirm, and
     /// closes the sockets.
     pub async fn shut_down(&self) {
@@ -366,6 +391,11 @@ impl Endpoint {
             let _ = done.await;
         }
     }
+}
+
+/// What [`Endpoint::release`] needs of an outgoing call that is about to be placed with this Call-ID.
+pub fn invited(sip_call_id: &str) -> String {
+    Kept::Invited { call_id: sip_call_id.to_owned() }.to_json()
 }
 
 /// Whether a URI means a phone by its user name and not by its contact.

@@ -28,6 +28,9 @@ pub enum LegSignal {
     /// The media stream; comes once, before `LegEvent::Media { active: true }`. The endpoint keeps
     /// a weak reference to follow the peer's holds and moves, so dropping this closes the stream.
     Stream(Arc<StreamHandle>),
+    /// What [`crate::Endpoint::release`] needs to end the leg's dialog after a crash, from now on:
+    /// comes before `LegEvent::Answered` of an outgoing leg, and whenever the peer has moved.
+    Dialog(String),
 }
 
 /// The call's hand on a leg. Dropping it hangs up.

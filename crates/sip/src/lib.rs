@@ -22,6 +22,6 @@ pub use dialled::DialledUri;
 pub use digest::DigestAlgorithm;
 pub use endpoint::{
     Admit, CallError, Endpoint, EndpointConfig, IncomingCall, OutgoingCall, Party, PhoneAccount,
-    Trunk, is_sip_uri,
+    Trunk, invited, is_sip_uri,
 };
 pub use leg::{LegHandle, LegSignal, LegSinks};

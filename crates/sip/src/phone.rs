@@ -215,6 +215,7 @@ impl Phone {
         let (wiring, sinks, tap) = call::wire();
         let attachment = Attachment { sinks: sinks.clone(), tap: Some(tap) };
         let call = OutgoingCall {
+            sip_call_id: None,
             target: target.to_owned(),
             trunk: Some(SERVER.to_owned()),
             from_user: self.shared.user.clone(),

@@ -25,7 +25,7 @@ use crate::{
     registrar::Binding,
     sdp::{self, Agreed},
     transport::{Arrival, Links},
-    user_agent::{Flow, LegId, NewCall, Output, RegistrationState, Transport, UserAgent},
+    user_agent::{Flow, Kept, LegId, NewCall, Output, RegistrationState, Transport, UserAgent},
 };
 
 /// Signals kept for a call that does not keep up, or has not attached yet.
@@ -49,6 +49,10 @@ pub(crate) enum Command {
     ContactOf {
         user_id: String,
         reply: oneshot::Sender<Option<String>>,
+    },
+    Release {
+        kept: Vec<Kept>,
+        reply: oneshot::Sender<()>,
     },
     ShutDown {
         reply: oneshot::Sender<()>,
@@ -197,6 +201,15 @@ impl Shell {
                 let uri = binding.map(|binding| binding.uri().to_bytes());
                 let _ = reply.send(uri.map(|uri| String::from_utf8_lossy(&uri).into_owned()));
             }
+            Command::Release { kept, reply } => {
+                for kept in kept {
+                    let flow = kept
+                        .way()
+                        .and_then(|(transport, peer)| self.links.flow_to(transport, peer));
+                    self.user_agent.release(now, kept, flow);
+                }
+                let _ = reply.send(());
+            }
             // Taken by the loop.
             Command::ShutDown { reply } => drop(reply),
         }
@@ -244,6 +257,7 @@ impl Shell {
                 ring_timeout: call.ring_timeout,
                 credentials,
                 local,
+                call_id: call.sip_call_id,
             },
         );
         let owner = Owner::Attached(attachment);
@@ -330,14 +344,15 @@ impl Shell {
         while let Some(output) = self.user_agent.poll_output() {
             match output {
                 Output::Send { flow, message } => self.links.send(&flow, message),
-                Output::Incoming { leg, from, to_user, sip_call_id } => {
+                Output::Incoming { leg, from, to_user, sip_call_id, dialog } => {
                     let handle = LegHandle::new(leg, &sip_call_id, Arc::clone(&self.mailbox));
                     self.legs.insert(leg, LegPort::default());
-                    let call = IncomingCall { from, to_user, sip_call_id, leg: handle };
+                    let call = IncomingCall { from, to_user, sip_call_id, dialog, leg: handle };
                     // There was room when the INVITE came. If the owner is gone, the handle in
                     // the returned call hangs up.
                     let _ = self.incoming.try_send(call);
                 }
+                Output::Dialog { leg, dialog } => self.deliver(leg, LegSignal::Dialog(dialog)),
                 Output::Event { leg, event } => self.deliver(leg, LegSignal::Event(event)),
                 Output::StartMedia { leg, agreed } => self.start_media(leg, agreed),
                 Output::UpdateMedia { leg, remote, sending } => {

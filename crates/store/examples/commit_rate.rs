@@ -84,6 +84,7 @@ async fn commit_until(store: Store, writer: u64, end: Instant) -> Vec<Duration> 
                 scenario_id: id,
                 created_at: now,
             }],
+            ..Commit::default()
         };
         let begin = Instant::now();
         if begin >= end {

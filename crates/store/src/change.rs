@@ -9,7 +9,7 @@ use crate::{
     query::Id,
     record::{
         CallRecord, Commit, Committed, Cutoff, NewNotification, NotificationRecord,
-        NotificationState, OperationRecord, Pruned, Sequence, UnixMillis,
+        NotificationState, OperationRecord, Pruned, RequestRecord, Sequence, UnixMillis,
     },
     writer::Tally,
 };
@@ -31,6 +31,9 @@ pub(crate) fn commit(
     tally: &mut Tally,
     commit: &Commit,
 ) -> Result<Committed, StoreError> {
+    if let Some(request) = &commit.request {
+        add_request(connection, request)?;
+    }
     if let Some(call) = &commit.call {
         put_call(connection, call)?;
     }
@@ -46,19 +49,36 @@ pub(crate) fn commit(
     Ok(Committed { notifications })
 }
 
+fn add_request(connection: &Connection, request: &RequestRecord) -> Result<(), StoreError> {
+    let added = connection
+        .prepare_cached(
+            "INSERT INTO request (key, digest, call_id, operation, created_at)
+             VALUES (:key, :digest, :call, :operation, :created)
+             ON CONFLICT (key) DO NOTHING",
+        )?
+        .execute(named_params! {
+            ":key": request.key, ":digest": request.digest, ":call": Id(request.call_id.uuid()),
+            ":operation": request.operation.map(|id| Id(id.uuid())),
+            ":created": request.created_at,
+        })?;
+    if added == 0 { Err(StoreError::CallerKnownRequest) } else { Ok(()) }
+}
+
 fn put_call(connection: &Connection, call: &CallRecord) -> Result<(), StoreError> {
     let changed = connection.prepare_cached("INSERT INTO call (id, tenant, app, state, is_terminated, callback_uri, details_json,
-                           created_at, updated_at)
-         VALUES (:id, :tenant, :app, :state, :terminated, :callback, :details, :created, :updated)
+                           dialog, created_at, updated_at)
+         VALUES (:id, :tenant, :app, :state, :terminated, :callback, :details, :dialog,
+                 :created, :updated)
          ON CONFLICT (id) DO UPDATE SET
              state = excluded.state, is_terminated = excluded.is_terminated,
              callback_uri = excluded.callback_uri, details_json = excluded.details_json,
-             updated_at = excluded.updated_at
+             dialog = excluded.dialog, updated_at = excluded.updated_at
          WHERE call.is_terminated = 0
             OR (excluded.is_terminated = 1 AND call.state = excluded.state)")?.execute(named_params! {
         ":id": Id(call.id.uuid()), ":tenant": Id(call.tenant.uuid()), ":app": Id(call.app.uuid()),
         ":state": call.state, ":terminated": call.is_terminated,
         ":callback": call.callback_uri, ":details": call.details_json,
+        ":dialog": call.dialog,
         ":created": call.created_at, ":updated": call.updated_at,
     })?;
     if changed == 0 { Err(StoreError::CallerTerminatedCall(call.id)) } else { Ok(()) }
@@ -186,5 +206,11 @@ pub(crate) fn prune(connection: &Connection, before: Cutoff) -> Result<Pruned, S
              WHERE state = 2 AND settled_at < :before ORDER BY settled_at LIMIT :limit)",
         before.given_up,
     )?;
-    Ok(Pruned { calls, operations, notifications: delivered + given_up })
+    let requests = remove(
+        "DELETE FROM request WHERE rowid IN (
+             SELECT rowid FROM request INDEXED BY request_made
+             WHERE created_at < :before ORDER BY created_at LIMIT :limit)",
+        before.requests,
+    )?;
+    Ok(Pruned { calls, operations, notifications: delivered + given_up, requests })
 }

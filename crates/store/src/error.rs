@@ -47,8 +47,13 @@ pub enum OpenError {
         /// The newest version this program knows.
         known: i32,
     },
-    /// The file failed SQLite's `quick_check`, or is no database at all.
-    #[error("store {} is damaged: {detail}", path.display())]
+    /// The file failed SQLite's `integrity_check`, a row or the log does not agree with its checksum,
+    /// or it is no database at all. Restore the directory from a backup, or move it away and start
+    /// anew; what was owed in it is lost then.
+    #[error(
+        "store {} is damaged: {detail}: restore it from a backup, or move it away to start anew",
+        path.display()
+    )]
     StoreDamaged {
         /// The database file.
         path: PathBuf,
@@ -110,6 +115,9 @@ pub enum StoreError {
     /// The notification is not owed: unknown, delivered or given up.
     #[error("notification with sequence {0} is not owed")]
     CallerNotOwed(Sequence),
+    /// The request of a commit was carried out before ([`crate::RequestRecord`]).
+    #[error("the request was carried out before")]
+    CallerKnownRequest,
     /// A statement was refused; a fault of this crate.
     #[error("store statement refused: {0}")]
     StoreStatement(String),
@@ -119,6 +127,15 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;
         let text = error.to_string();
+        if matches!(
+            error,
+            rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+        ) {
+            // Every row is read as the type it was written as.
+            return Self::StoreDamaged(text);
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull,
             Some(ErrorCode::SystemIoFailure | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {

@@ -9,18 +9,29 @@ use rusqlite::{
 };
 use uuid::Uuid;
 
-use crate::record::{
-    CallRecord, Counts, DeliveryFilter, NotificationId, NotificationRecord, NotificationState,
-    OperationRecord, Owed, Sequence, Unfinished, UnixMillis,
+use crate::{
+    record::{
+        CallRecord, Counts, DeliveryFilter, NotificationId, NotificationRecord, NotificationState,
+        OperationRecord, Owed, RequestRecord, Sequence, Unfinished, UnixMillis,
+    },
+    row_sum,
 };
 
-const CALL: &str = "SELECT id, tenant, app, state, is_terminated, callback_uri, details_json, \
-                    created_at, updated_at FROM call";
-const OPERATION: &str = "SELECT id, call_id, tenant, app, kind, status, is_final, body_json, \
-                         created_at, updated_at FROM operation";
-const NOTIFICATION: &str = "SELECT sequence, id, call_id, tenant, app, url, body, scenario_id, \
-                            created_at, attempts, next_attempt_at, state, last_error, settled_at \
-                            FROM notification";
+/// The columns of the tables in the order in which they are read and summed.
+pub(crate) const CALL: &str = "id, tenant, app, state, is_terminated, callback_uri, details_json, \
+                               dialog, created_at, updated_at";
+pub(crate) const OPERATION: &str = "id, call_id, tenant, app, kind, status, is_final, body_json, \
+                                    created_at, updated_at";
+pub(crate) const NOTIFICATION: &str = "sequence, id, call_id, tenant, app, url, body, \
+                                       scenario_id, created_at, attempts, next_attempt_at, state, \
+                                       last_error, settled_at";
+pub(crate) const REQUEST: &str = "key, digest, call_id, operation, created_at";
+pub(crate) const TALLY: &str = "created, delivered, given_up";
+
+/// Reads whole rows, their sums last.
+fn select(columns: &str, table: &str) -> String {
+    format!("SELECT {columns}, {} FROM {table}", row_sum::COLUMN)
+}
 
 /// An id as a column.
 pub(crate) struct Id(pub(crate) Uuid);
@@ -87,7 +98,7 @@ impl FromSql for NotificationState {
 
 pub(crate) fn call(connection: &Connection, id: CallId) -> rusqlite::Result<Option<CallRecord>> {
     connection
-        .prepare_cached(&format!("{CALL} WHERE id = ?1"))?
+        .prepare_cached(&format!("{} WHERE id = ?1", select(CALL, "call")))?
         .query_row([Id(id.uuid())], call_row)
         .optional()
 }
@@ -97,7 +108,7 @@ pub(crate) fn operation(
     id: OperationId,
 ) -> rusqlite::Result<Option<OperationRecord>> {
     connection
-        .prepare_cached(&format!("{OPERATION} WHERE id = ?1"))?
+        .prepare_cached(&format!("{} WHERE id = ?1", select(OPERATION, "operation")))?
         .query_row([Id(id.uuid())], operation_row)
         .optional()
 }
@@ -107,21 +118,37 @@ pub(crate) fn operations_of_call(
     call_id: CallId,
 ) -> rusqlite::Result<Vec<OperationRecord>> {
     connection
-        .prepare_cached(&format!("{OPERATION} WHERE call_id = ?1 ORDER BY rowid"))?
+        .prepare_cached(&format!(
+            "{} WHERE call_id = ?1 ORDER BY rowid",
+            select(OPERATION, "operation")
+        ))?
         .query_map([Id(call_id.uuid())], operation_row)?
         .collect()
 }
 
 pub(crate) fn unfinished(connection: &Connection) -> rusqlite::Result<Unfinished> {
     let calls = connection
-        .prepare_cached(&format!("{CALL} WHERE is_terminated = 0 ORDER BY created_at, rowid"))?
+        .prepare_cached(&format!(
+            "{} WHERE is_terminated = 0 ORDER BY created_at, rowid",
+            select(CALL, "call")
+        ))?
         .query_map([], call_row)?
         .collect::<rusqlite::Result<_>>()?;
     let operations = connection
-        .prepare_cached(&format!("{OPERATION} WHERE is_final = 0 ORDER BY created_at, rowid"))?
+        .prepare_cached(&format!(
+            "{} WHERE is_final = 0 ORDER BY created_at, rowid",
+            select(OPERATION, "operation")
+        ))?
         .query_map([], operation_row)?
         .collect::<rusqlite::Result<_>>()?;
-    Ok(Unfinished { calls, operations })
+    let dialogs = connection
+        .prepare_cached(&format!(
+            "{} WHERE is_terminated = 1 AND dialog IS NOT NULL ORDER BY created_at, rowid",
+            select(CALL, "call")
+        ))?
+        .query_map([], call_row)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Unfinished { calls, operations, dialogs })
 }
 
 pub(crate) fn owed(connection: &Connection) -> rusqlite::Result<Vec<Owed>> {
@@ -153,9 +180,10 @@ pub(crate) fn owed_of_call(
 ) -> rusqlite::Result<Vec<NotificationRecord>> {
     connection
         .prepare_cached(&format!(
-            "{NOTIFICATION} INDEXED BY notification_of_call \
+            "{} INDEXED BY notification_of_call \
              WHERE state = 0 AND call_id = :call AND sequence > :after \
-             ORDER BY sequence LIMIT :limit"
+             ORDER BY sequence LIMIT :limit",
+            select(NOTIFICATION, "notification")
         ))?
         .query_map(
             named_params! {":call": Id(call_id.uuid()), ":after": after, ":limit": limit},
@@ -169,7 +197,7 @@ pub(crate) fn notification(
     sequence: Sequence,
 ) -> rusqlite::Result<Option<NotificationRecord>> {
     connection
-        .prepare_cached(&format!("{NOTIFICATION} WHERE sequence = ?1"))?
+        .prepare_cached(&format!("{} WHERE sequence = ?1", select(NOTIFICATION, "notification")))?
         .query_row([sequence], notification_row)
         .optional()
 }
@@ -178,7 +206,7 @@ pub(crate) fn deliveries(
     connection: &Connection,
     filter: &DeliveryFilter,
 ) -> rusqlite::Result<Vec<NotificationRecord>> {
-    let mut sql = format!("{NOTIFICATION} WHERE sequence > ?");
+    let mut sql = format!("{} WHERE sequence > ?", select(NOTIFICATION, "notification"));
     let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(filter.after)];
     match filter.state {
         // The constant makes the partial index usable.
@@ -206,21 +234,42 @@ pub(crate) fn deliveries(
         .collect()
 }
 
+pub(crate) fn request(
+    connection: &Connection,
+    key: [u8; 16],
+) -> rusqlite::Result<Option<RequestRecord>> {
+    connection
+        .prepare_cached(&format!("{} WHERE key = ?1", select(REQUEST, "request")))?
+        .query_row([key], |row| {
+            row_sum::check(row, 5)?;
+            let id = |column| row.get::<_, Option<Id>>(column).map(|id| id.map(|id| id.0));
+            Ok(RequestRecord {
+                key: row.get(0)?,
+                digest: row.get(1)?,
+                call_id: CallId::new(row.get::<_, Id>(2)?.0),
+                operation: id(3)?.map(OperationId::new),
+                created_at: row.get(4)?,
+            })
+        })
+        .optional()
+}
+
 pub(crate) fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
     // One statement, so that the four numbers are of one moment.
     connection
         .prepare_cached(
-            "SELECT created, delivered, given_up,
+            "SELECT created, delivered, given_up, row_sum,
                     (SELECT count(*) FROM notification INDEXED BY notification_owed
                      WHERE state = 0)
              FROM tally",
         )?
         .query_row([], |row| {
+            row_sum::check(row, 3)?;
             Ok(Counts {
                 created: number(row, 0)?,
                 delivered: number(row, 1)?,
                 given_up: number(row, 2)?,
-                pending: number(row, 3)?,
+                pending: number(row, 4)?,
             })
         })
 }
@@ -231,6 +280,7 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 }
 
 fn call_row(row: &Row<'_>) -> rusqlite::Result<CallRecord> {
+    row_sum::check(row, 10)?;
     Ok(CallRecord {
         id: CallId::new(row.get::<_, Id>(0)?.0),
         tenant: TenantId::new(row.get::<_, Id>(1)?.0),
@@ -239,12 +289,14 @@ fn call_row(row: &Row<'_>) -> rusqlite::Result<CallRecord> {
         is_terminated: row.get(4)?,
         callback_uri: row.get(5)?,
         details_json: row.get(6)?,
-        created_at: row.get(7)?,
-        updated_at: row.get(8)?,
+        dialog: row.get(7)?,
+        created_at: row.get(8)?,
+        updated_at: row.get(9)?,
     })
 }
 
 fn operation_row(row: &Row<'_>) -> rusqlite::Result<OperationRecord> {
+    row_sum::check(row, 10)?;
     Ok(OperationRecord {
         id: OperationId::new(row.get::<_, Id>(0)?.0),
         call_id: CallId::new(row.get::<_, Id>(1)?.0),
@@ -260,6 +312,7 @@ fn operation_row(row: &Row<'_>) -> rusqlite::Result<OperationRecord> {
 }
 
 fn notification_row(row: &Row<'_>) -> rusqlite::Result<NotificationRecord> {
+    row_sum::check(row, 14)?;
     Ok(NotificationRecord {
         sequence: row.get(0)?,
         id: NotificationId(row.get::<_, Id>(1)?.0),

@@ -54,6 +54,8 @@ pub struct CallRecord {
     pub callback_uri: Option<String>,
     /// Everything else, as JSON of the server's making.
     pub details_json: String,
+    /// What is needed to end the call's SIP dialog after a crash; `None` before there is one.
+    pub dialog: Option<String>,
     /// When it was first committed; kept from the first commit.
     pub created_at: UnixMillis,
     /// When it was last committed; retention counts from here.
@@ -160,6 +162,25 @@ pub struct Commit {
     pub operations: Vec<OperationRecord>,
     /// Notifications owed because of it, in order.
     pub notifications: Vec<NewNotification>,
+    /// The request it answers, if that must not be carried out again.
+    pub request: Option<RequestRecord>,
+    /// Whether it begins something: refused when only the reserve of the disk is left.
+    pub is_new_work: bool,
+}
+
+/// A request that made something, kept so that its repetition makes nothing (promise P7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// Who asked for what under which id of the client: a digest of all that.
+    pub key: [u8; 16],
+    /// Digest of the body.
+    pub digest: [u8; 16],
+    /// The call that it made or was about.
+    pub call_id: CallId,
+    /// The operation that it made, if it made one.
+    pub operation: Option<OperationId>,
+    /// When it was carried out.
+    pub created_at: UnixMillis,
 }
 
 /// What a commit assigned.
@@ -189,6 +210,8 @@ pub struct Unfinished {
     pub calls: Vec<CallRecord>,
     /// Operations that are not final, oldest first.
     pub operations: Vec<OperationRecord>,
+    /// Terminated calls whose dialogs were not struck out: a crash cut their end.
+    pub dialogs: Vec<CallRecord>,
 }
 
 /// Which deliveries to list.
@@ -236,6 +259,8 @@ pub struct Cutoff {
     pub ended: UnixMillis,
     /// Notifications given up before this time.
     pub given_up: UnixMillis,
+    /// Requests carried out before this time.
+    pub requests: UnixMillis,
 }
 
 /// Rows removed by [`crate::Store::prune`].
@@ -247,4 +272,6 @@ pub struct Pruned {
     pub operations: u64,
     /// Delivered and given-up notifications.
     pub notifications: u64,
+    /// Requests that may be repeated now.
+    pub requests: u64,
 }

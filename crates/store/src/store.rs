@@ -5,28 +5,32 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use graphophone_call::{CallId, OperationId};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     change,
     change::Settle,
     error::{OpenError, StoreError},
     lock::DirectoryLock,
+    log_mark::{DamagedLog, LogMark},
     query,
     reader::Reader,
     record::{
         CallRecord, Commit, Committed, Counts, Cutoff, DeliveryFilter, NotificationRecord,
-        NotificationState, OperationRecord, Owed, Pruned, Sequence, Unfinished, UnixMillis,
+        NotificationState, OperationRecord, Owed, Pruned, RequestRecord, Sequence, Unfinished,
+        UnixMillis,
     },
+    reserve::Reserve,
     schema,
-    writer::{self, Job, Waits, Writing, Written},
+    writer::{self, Files, Job, Waits, Writing, Written},
 };
 
 const DATABASE_FILE: &str = "graphophone.db";
+const RESERVE_FILE: &str = "reserve";
 
 /// The store of this node. Clones share it.
 ///
@@ -42,6 +46,7 @@ struct Inner {
     waits: Arc<Waits>,
     reader: Reader,
     writing: Arc<Writing>,
+    is_full: watch::Receiver<bool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -61,17 +66,25 @@ impl Store {
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
         let lock = Arc::new(DirectoryLock::acquire(directory)?);
         let path = directory.join(DATABASE_FILE);
+        let unreadable = |source| OpenError::ConfigDirectory { path: directory.to_owned(), source };
+        if let Err(DamagedLog { path, detail }) = LogMark::check(&path).map_err(unreadable)? {
+            return Err(OpenError::StoreDamaged { path, detail });
+        }
         let write_to = schema::open_for_writing(&path)?;
         let read_from = schema::open_for_reading(&path)?;
         let (reader, read_thread) =
             Reader::start(read_from, Arc::clone(&lock)).map_err(OpenError::SystemThread)?;
+        let reserve = Reserve::new(directory.join(RESERVE_FILE), Instant::now());
+        let is_full = reserve.watch();
+        let mark = LogMark::start(&path).map_err(unreadable)?;
+        let files = Files { connection: write_to, mark, reserve, lock };
         let writing = Arc::new(Writing::default());
         let (writer, waits, write_thread) =
-            writer::start(write_to, lock, Arc::clone(&writing)).map_err(OpenError::SystemThread)?;
+            writer::start(files, Arc::clone(&writing)).map_err(OpenError::SystemThread)?;
         // The reader first: the last connection to close folds the log into the database, and
         // only the writer's may.
         let threads = Mutex::new(vec![read_thread, write_thread]);
-        Ok(Self { inner: Arc::new(Inner { writer, waits, reader, writing, threads }) })
+        Ok(Self { inner: Arc::new(Inner { writer, waits, reader, writing, is_full, threads }) })
     }
 
     /// The longest that a write has waited to be durable since this was last asked, the one at
@@ -87,7 +100,23 @@ impl Store {
     /// disk: then nothing of the commit is done.
     pub async fn commit(&self, commit: impl Into<Arc<Commit>>) -> Result<Committed, StoreError> {
         let commit = commit.into();
-        self.write(move |connection, tally| change::commit(connection, tally, &commit)).await
+        let is_new_work = commit.is_new_work;
+        let work = move |connection: &_, tally: &mut _| change::commit(connection, tally, &commit);
+        self.write(is_new_work, work).await
+    }
+
+    /// A request that was carried out, by its key; forgotten by [`Store::prune`].
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn request(&self, key: [u8; 16]) -> Result<Option<RequestRecord>, StoreError> {
+        self.inner.reader.read(move |connection| query::request(connection, key)).await
+    }
+
+    /// Whether the disk is full, so that commits that begin something are refused. Noticed by the
+    /// first commit that finds no room, and looked at again by later ones.
+    pub fn is_full(&self) -> watch::Receiver<bool> {
+        self.inner.is_full.clone()
     }
 
     /// Records the attempt that delivered a notification, at `now`.
@@ -136,13 +165,15 @@ impl Store {
     pub async fn prune(&self, before: Cutoff) -> Result<Pruned, StoreError> {
         let mut total = Pruned::default();
         loop {
-            let step = self.write(move |connection, _| change::prune(connection, before)).await?;
+            let step =
+                self.write(false, move |connection, _| change::prune(connection, before)).await?;
             if step == Pruned::default() {
                 return Ok(total);
             }
             total.calls += step.calls;
             total.operations += step.operations;
             total.notifications += step.notifications;
+            total.requests += step.requests;
         }
     }
 
@@ -263,16 +294,17 @@ impl Store {
     }
 
     async fn settle(&self, settle: Settle) -> Result<(), StoreError> {
-        self.write(move |connection, tally| change::settle(connection, tally, &settle)).await
+        self.write(false, move |connection, tally| change::settle(connection, tally, &settle)).await
     }
 
     async fn write<T: Send + 'static>(
         &self,
+        is_new_work: bool,
         work: impl Fn(&rusqlite::Connection, &mut writer::Tally) -> Result<T, StoreError>
         + Send
         + 'static,
     ) -> Result<T, StoreError> {
-        let (job, answered): (_, oneshot::Receiver<_>) = Job::write(work);
+        let (job, answered): (_, oneshot::Receiver<_>) = Job::write(is_new_work, work);
         self.inner.writer.send(job).await.map_err(|_| StoreError::StoreClosed)?;
         answered.await.map_err(|_| StoreError::StoreClosed)?
     }

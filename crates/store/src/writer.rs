@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{error::StoreError, lock::DirectoryLock};
+use crate::{error::StoreError, lock::DirectoryLock, log_mark::LogMark, reserve::Reserve};
 
 /// Writes that may wait; one more makes its caller wait for room.
 const QUEUE: usize = 1024;
@@ -76,6 +76,8 @@ pub(crate) enum Job {
 
 /// A write that can be tried more than once and is answered once.
 pub(crate) trait Write: Send {
+    /// Whether it begins something, and so has to wait for more than the reserve of the disk.
+    fn is_new_work(&self) -> bool;
     /// Does it inside the open transaction and keeps the result.
     fn apply(&mut self, connection: &Connection, tally: &mut Tally) -> Result<(), StoreError>;
     /// Tells the caller: the kept result, now durable, or why not.
@@ -85,14 +87,17 @@ pub(crate) trait Write: Send {
 impl Job {
     /// A write by `work`, with the place where its result arrives.
     pub(crate) fn write<T: Send + 'static>(
+        is_new_work: bool,
         work: impl Fn(&Connection, &mut Tally) -> Result<T, StoreError> + Send + 'static,
     ) -> (Self, oneshot::Receiver<Result<T, StoreError>>) {
         let (answer, answered) = oneshot::channel();
-        (Self::Write(Box::new(Pending { work, result: None, answer }), Instant::now()), answered)
+        let pending = Pending { is_new_work, work, result: None, answer };
+        (Self::Write(Box::new(pending), Instant::now()), answered)
     }
 }
 
 struct Pending<T, W> {
+    is_new_work: bool,
     work: W,
     result: Option<T>,
     answer: oneshot::Sender<Result<T, StoreError>>,
@@ -103,6 +108,10 @@ where
     T: Send,
     W: Fn(&Connection, &mut Tally) -> Result<T, StoreError> + Send,
 {
+    fn is_new_work(&self) -> bool {
+        self.is_new_work
+    }
+
     fn apply(&mut self, connection: &Connection, tally: &mut Tally) -> Result<(), StoreError> {
         self.result = Some((self.work)(connection, tally)?);
         Ok(())
@@ -154,10 +163,18 @@ fn nanoseconds(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// The files that the thread writes.
+pub(crate) struct Files {
+    pub(crate) connection: Connection,
+    pub(crate) mark: LogMark,
+    pub(crate) reserve: Reserve,
+    /// Kept for as long as the others.
+    pub(crate) lock: Arc<DirectoryLock>,
+}
+
 /// Starts the thread; it ends at [`Job::Close`], or when the last sender is dropped.
 pub(crate) fn start(
-    connection: Connection,
-    lock: Arc<DirectoryLock>,
+    files: Files,
     writing: Arc<Writing>,
 ) -> io::Result<(mpsc::Sender<Job>, Arc<Waits>, JoinHandle<()>)> {
     let (jobs, queue) = mpsc::channel(QUEUE);
@@ -165,7 +182,7 @@ pub(crate) fn start(
     let told = Arc::clone(&waits);
     let thread = thread::Builder::new()
         .name("store-writer".into())
-        .spawn(move || run(connection, queue, (&told, &writing), lock))?;
+        .spawn(move || run(files, queue, &told, &writing))?;
     Ok((jobs, waits, thread))
 }
 
@@ -177,12 +194,7 @@ pub(crate) struct Tally {
     pub(crate) given_up: i64,
 }
 
-fn run(
-    mut connection: Connection,
-    mut queue: mpsc::Receiver<Job>,
-    (waits, writing): (&Waits, &Writing),
-    lock: Arc<DirectoryLock>,
-) {
+fn run(mut files: Files, mut queue: mpsc::Receiver<Job>, waits: &Waits, writing: &Writing) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut closing = false;
     let mut last = (0, Instant::now());
@@ -208,16 +220,17 @@ fn run(
         }
         last.0 = batch.len();
         if !batch.is_empty() {
-            write(&mut connection, &mut batch, writing);
+            write(&mut files, &mut batch, writing);
             waits.ends();
-            checkpoint(&connection, queue.is_empty());
+            checkpoint(&files.connection, queue.is_empty());
         }
     }
     // Dropping the queue answers everything behind Close with StoreClosed. The last connection
     // to close folds the log into the database.
     drop(queue);
-    drop(connection);
-    drop(lock);
+    files.mark.close();
+    drop(files.connection);
+    drop(files.lock);
 }
 
 /// How long a batch gathers writes, after one of `writes` that began so long ago.
@@ -226,19 +239,30 @@ fn gathers_for(writes: usize, ago: Duration) -> Duration {
 }
 
 /// Makes the batch durable and answers everyone in it.
-fn write(connection: &mut Connection, batch: &mut Vec<Box<dyn Write>>, writing: &Writing) {
-    let rows_before = connection.total_changes();
+fn write(files: &mut Files, batch: &mut Vec<Box<dyn Write>>, writing: &Writing) {
+    if files.reserve.is_spent(Instant::now()) {
+        refuse_new_work(batch);
+    }
+    let rows_before = files.connection.total_changes();
     tracing::trace!(name: "transaction begins", target: "graphophone::stage", "transaction begins");
-    // Savepoints cost a little, so the first try goes without. If some write was refused, the
-    // second lets it fail alone; a fault of the disk fails all.
-    let outcomes = match transact(connection, batch, false) {
-        Ok(outcomes) => Ok(outcomes),
-        Err(_) => transact(connection, batch, true),
-    };
+    let mut outcomes = attempt(&mut files.connection, batch);
+    if matches!(outcomes, Err(StoreError::DiskFull)) && files.reserve.spend(Instant::now()) {
+        refuse_new_work(batch);
+        outcomes = attempt(&mut files.connection, batch);
+    }
+    let outcomes = outcomes.and_then(|outcomes| {
+        let frames = log_frames(&files.connection, "NOOP")?.all;
+        // Only a damage of the log would not be found without it.
+        if let Err(error) = u32::try_from(frames).map_or(Ok(()), |frames| files.mark.note(frames)) {
+            tracing::warn!(%error, "the mark of the store's log cannot be written");
+        }
+        Ok(outcomes)
+    });
     tracing::trace!(name: "transaction is durable", target: "graphophone::stage", "transaction is durable");
     match outcomes {
         Ok(outcomes) => {
-            writing.add(outcomes.len(), connection.total_changes().wrapping_sub(rows_before));
+            let rows = files.connection.total_changes().wrapping_sub(rows_before);
+            writing.add(outcomes.len(), rows);
             for (write, outcome) in batch.drain(..).zip(outcomes) {
                 write.answer(outcome);
             }
@@ -252,15 +276,34 @@ fn write(connection: &mut Connection, batch: &mut Vec<Box<dyn Write>>, writing: 
     }
 }
 
+/// Savepoints cost a little, so the first try goes without. If some write was refused, the second
+/// lets it fail alone; a fault of the disk fails all.
+fn attempt(
+    connection: &mut Connection,
+    batch: &mut [Box<dyn Write>],
+) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    match transact(connection, batch, false) {
+        Ok(outcomes) => Ok(outcomes),
+        Err(_) => transact(connection, batch, true),
+    }
+}
+
+/// What is left of the disk is for what has begun.
+fn refuse_new_work(batch: &mut Vec<Box<dyn Write>>) {
+    for write in batch.extract_if(.., |write| write.is_new_work()) {
+        write.answer(Err(StoreError::DiskFull));
+    }
+}
+
 /// Folds a long log into the database. Behind the answers, because it syncs twice, and what was
 /// answered is as durable in the log.
 fn checkpoint(connection: &Connection, is_idle: bool) {
     let backlog = if is_idle { CHECKPOINT_IDLE } else { CHECKPOINT_BUSY };
     let checkpoint = || -> rusqlite::Result<()> {
-        let pages = log_backlog(connection, "NOOP")?;
+        let pages = log_frames(connection, "NOOP")?.left();
         if pages >= backlog {
             let start = Instant::now();
-            let left = log_backlog(connection, "PASSIVE")?;
+            let left = log_frames(connection, "PASSIVE")?.left();
             tracing::debug!(pages, left, took = ?start.elapsed(), "store log folded");
         }
         Ok(())
@@ -271,11 +314,24 @@ fn checkpoint(connection: &Connection, is_idle: bool) {
     }
 }
 
-/// Pages of the log that are not in the database after a checkpoint of this mode.
-fn log_backlog(connection: &Connection, mode: &str) -> rusqlite::Result<i64> {
+/// Frames of the log, each with one page.
+struct LogFrames {
+    all: i64,
+    folded: i64,
+}
+
+impl LogFrames {
+    /// Those that are not in the database yet.
+    const fn left(&self) -> i64 {
+        self.all - self.folded
+    }
+}
+
+/// The log after a checkpoint of this mode.
+fn log_frames(connection: &Connection, mode: &str) -> rusqlite::Result<LogFrames> {
     connection
         .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
-        .query_row([], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
+        .query_row([], |row| Ok(LogFrames { all: row.get(1)?, folded: row.get(2)? }))
 }
 
 /// One transaction for all; on `Err` nothing of it is done.
@@ -307,6 +363,7 @@ fn transact(
                 StoreError::CallerFinalOperation(_)
                 | StoreError::CallerTerminatedCall(_)
                 | StoreError::CallerNotOwed(_)
+                | StoreError::CallerKnownRequest
                 | StoreError::StoreStatement(_),
             ) => savepoint.finish()?,
             // SQLite may have rolled the whole transaction back by itself.

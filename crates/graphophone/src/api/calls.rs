@@ -23,10 +23,14 @@ use crate::{
 
 /// Graph "Create call".
 pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> {
+    let body = request.json(body).await?;
+    let once = request.once(&body);
+    if let Some(known) = request.made_before(once).await? {
+        return made_before(request, known.call_id).await;
+    }
     if request.state.is_stopping() {
         return Err(ApiError::ServerUnavailable);
     }
-    let body = request.json(body).await?;
     let asked = create_call::parse(&body, request.version(), request.compat())?;
     // Real Graph says the same to a missing tenantId and to a foreign one.
     if asked.tenant != Some(request.caller.tenant) {
@@ -54,11 +58,31 @@ pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, A
     let is_service_hosted = details.is_service_hosted();
     let calls = request.state.calls();
     let hold = calls.outbox().hold(ids.id);
-    let view = calls.create(details, &target, is_service_hosted).await?;
+    let view = match calls.create(details, &target, is_service_hosted, once).await {
+        Ok(view) => view,
+        // The same request at the same time.
+        Err(CreateError::Command(CommandError::Repeated)) => {
+            let known = request.made_before(once).await?.ok_or(ApiError::ServerFault)?;
+            return made_before(request, known.call_id).await;
+        }
+        Err(error) => return Err(error.into()),
+    };
     prefetch(request, &view.details);
     let rendered = as_graph(&view).render(&request.service());
     let location = request.service().call_url(ids.id);
     Ok(Reply::json(StatusCode::CREATED, rendered).at(location).holding(hold))
+}
+
+/// The call that an earlier request of the same id has made, as it is now.
+async fn made_before(request: &Request<'_>, id: CallId) -> Result<Reply, ApiError> {
+    let kept = request.state.calls().kept(request.owner(), id).await;
+    let kept = kept.map_err(|error| {
+        tracing::error!(%error, "the store cannot be read");
+        ApiError::ServerUnavailable
+    })?;
+    let view = kept.ok_or_else(|| ApiError::BotRequestForgotten(format!("call {id}")))?;
+    let rendered = as_graph(&view).render(&request.service());
+    Ok(Reply::json(StatusCode::CREATED, rendered).at(request.service().call_url(id)))
 }
 
 /// Graph "Get call".
@@ -82,7 +106,7 @@ pub(super) fn list(request: &Request<'_>) -> Reply {
 pub(super) async fn delete(request: &Request<'_>, id: CallId) -> Result<Reply, ApiError> {
     let calls = request.state.calls();
     let hold = calls.outbox().hold(id);
-    match calls.command(request.owner(), id, Command::HangUp, None).await {
+    match calls.command(request.owner(), id, Command::HangUp, None, None).await {
         // Somebody was quicker: it is what was wanted.
         Ok(_) | Err(CommandError::Rejected(_)) => {
             Ok(Reply::empty(StatusCode::NO_CONTENT).holding(hold))
@@ -164,7 +188,10 @@ impl From<CommandError> for ApiError {
         match error {
             CommandError::Rejected(rejection) => rejection.into(),
             CommandError::NotFound => Self::BotCallNotFound,
-            CommandError::NotStored => Self::ServerUnavailable,
+            CommandError::NotStored | CommandError::Stopping => Self::ServerUnavailable,
+            CommandError::NoSpace => Self::ServerDiskFull,
+            // Whoever gives a request's id looks for what it has made before it comes here.
+            CommandError::Repeated => Self::ServerFault,
             // A 503 would say that nothing was done (spec/clients.md §7).
             CommandError::NotReported => Self::ServerFault,
         }

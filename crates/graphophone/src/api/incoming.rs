@@ -46,7 +46,7 @@ pub(crate) async fn take(state: &AppState, call: IncomingCall) {
         called_number: is_number(&call.to_user).then(|| call.to_user.clone()),
     });
     info!(call_id = %id, sip_call_id = call.sip_call_id, "incoming call");
-    if let Err(error) = state.calls().incoming(details, call.leg).await {
+    if let Err(error) = state.calls().incoming(details, call.leg, call.dialog).await {
         debug!(call_id = %id, %error, "incoming call is not taken");
     }
 }

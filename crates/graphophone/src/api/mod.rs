@@ -8,6 +8,7 @@ mod health;
 pub(crate) mod incoming;
 mod operations;
 mod phone;
+mod repeated;
 mod reply;
 mod request;
 mod samples;

@@ -88,7 +88,7 @@ impl Refusal {
         }
         if let ApiError::BotTooManyCalls { retry_after, .. } = self.error {
             insert(&mut response, header::RETRY_AFTER, &retry_after.to_string());
-        } else if self.error == ApiError::ServerUnavailable {
+        } else if matches!(self.error, ApiError::ServerUnavailable | ApiError::ServerDiskFull) {
             insert(&mut response, header::RETRY_AFTER, "2");
         }
         response

@@ -1,5 +1,7 @@
 //! `graphophone dev` and `graphophone serve`: a server until a signal comes.
 
+use std::pin::Pin;
+
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -38,10 +40,18 @@ pub(super) async fn run(args: ServeArgs, profile: Profile) -> Result<(), Failure
         _ = interrupt.recv() => {}
     }
     if !args.json {
-        println!("Stopping: calls are hung up, owed notifications are sent.");
+        println!("Stopping: prompts are finished, calls hung up, owed notifications sent.");
     }
+    let mut is_hurried = false;
     tokio::select! {
-        () = server.shut_down() => {}
+        () = server.drain() => {}
+        _ = terminate.recv() => is_hurried = true,
+        _ = interrupt.recv() => is_hurried = true,
+    }
+    let stopping: Pin<Box<dyn Future<Output = ()>>> =
+        if is_hurried { Box::pin(server.shut_down_now()) } else { Box::pin(server.shut_down()) };
+    tokio::select! {
+        () = stopping => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

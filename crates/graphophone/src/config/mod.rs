@@ -120,6 +120,7 @@ sections! {
     ServerSection {
         #[serde(default, deserialize_with = "values::url")]
         public_url: Option<url::Url>,
+        drain: Interval,
     }
     /// `[store]`
     StoreSection { path: PathBuf, }
@@ -195,7 +196,7 @@ sections! {
     /// `[calls]`
     Calls { keep_alive: Interval, answer_within: Interval, ring_for: Interval, }
     /// `[operations]`
-    Operations { keep: Interval, notify_on_hang_up: bool, }
+    Operations { keep: Interval, remember_requests: Interval, notify_on_hang_up: bool, }
     /// `[media]`
     Media { threads: usize, io: MediaIo, }
     /// `[compat]`

@@ -134,6 +134,8 @@ pub enum Reason {
     StoreWaits,
     /// More calls at once than the processors in use leave time to set up.
     TooFast,
+    /// The server stops.
+    Stopping,
 }
 
 /// What becomes of a new call.
@@ -400,6 +402,7 @@ impl Reason {
             Self::FetchesWait => "fetchesWait",
             Self::StoreWaits => "storeWaits",
             Self::TooFast => "tooFast",
+            Self::Stopping => "stopping",
         }
     }
 }
@@ -416,6 +419,7 @@ impl fmt::Display for Reason {
             Self::FetchesWait => "its prompt fetches queue up (admission.fetch_wait)",
             Self::StoreWaits => "its store falls behind (admission.store_age)",
             Self::TooFast => "calls come faster than they can be set up",
+            Self::Stopping => "the server is stopping",
         })
     }
 }

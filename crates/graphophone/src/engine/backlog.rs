@@ -27,13 +27,15 @@ pub(super) struct Change {
 impl Change {
     /// Whether there is nothing to be stored.
     pub(super) fn is_empty(&self) -> bool {
-        let Commit { call, operations, notifications } = &*self.commit;
+        let Commit { call, operations, notifications, request: _, is_new_work: _ } = &*self.commit;
         call.is_none() && operations.is_empty() && notifications.is_empty()
     }
 
     fn append(&mut self, later: Self) {
         let commit = Arc::make_mut(&mut self.commit);
-        let Commit { call, operations, notifications } = Arc::unwrap_or_clone(later.commit);
+        // Only commands come with a request, and none is taken while there is a backlog.
+        let Commit { call, operations, notifications, request: _, is_new_work: _ } =
+            Arc::unwrap_or_clone(later.commit);
         commit.call = call.or(commit.call.take());
         commit.operations.extend(operations);
         commit.notifications.extend(notifications);
@@ -89,6 +91,7 @@ pub(super) fn is_lasting(error: &StoreError) -> bool {
         | StoreError::CallerTerminatedCall(_)
         | StoreError::CallerNotOwed(_) => true,
         StoreError::DiskFull
+        | StoreError::CallerKnownRequest
         | StoreError::DiskFailed(_)
         | StoreError::StoreDamaged(_)
         | StoreError::StoreStatement(_) => false,

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures::future::{BoxFuture, OptionFuture};
 use graphophone_call::{
-    Call, CallState, Command, Input, LegCommand, LegEvent, Operation, Output, ResultInfo, Tone,
+    Call, CallState, Command, Input, LegCommand, LegEvent, Operation, OperationId, Output,
+    ResultInfo, Tone,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
 use graphophone_media::engine::{PlayoutId, StreamEvent, StreamHandle};
@@ -20,9 +21,9 @@ use tracing::{debug, error, info, trace, warn};
 use super::{
     audio::{Audio, News},
     backlog::{Backlog, Change, is_lasting},
-    ledger::Entry,
+    ledger::{Entry, unix_millis},
     registry::{Listed, Shared},
-    request::{CommandError, Reply, Request, View},
+    request::{CommandError, Once, Reply, Request, View},
 };
 
 /// How the call reaches its far end.
@@ -50,8 +51,12 @@ pub(super) struct CallTask {
     leg: Option<LegHandle>,
     audio: Audio,
     backlog: Option<Backlog>,
-    /// The details are not those in the store.
+    /// What the next process needs to end the leg's dialog.
+    dialog: Option<String>,
+    /// The details or the dialog are not those in the store.
     has_new_details: bool,
+    /// The call ends as soon as nothing plays that ends by itself.
+    is_draining: bool,
     /// The core knows that the server stops.
     knows_of_stop: bool,
     /// Inputs that arose while outputs were carried out.
@@ -65,9 +70,11 @@ enum Wake {
     Request(Request),
     Input(Input),
     Stream(Arc<StreamHandle>),
+    Dialog(String),
     PlayedOut(PlayoutId),
     Prepared(News),
     Dialled(Result<LegHandle, ResultInfo>),
+    Drains,
     ServerStops,
     Abandoned,
     Retry,
@@ -77,6 +84,7 @@ impl CallTask {
     pub(super) fn new(
         call: Call,
         details: CallDetails,
+        dialog: Option<String>,
         listed: Listed,
         requests: mpsc::Receiver<Request>,
     ) -> (Self, watch::Receiver<View>) {
@@ -104,7 +112,9 @@ impl CallTask {
             leg: None,
             audio: Audio::new(owner, shared.prompts.clone()),
             backlog: None,
+            dialog,
             has_new_details: true,
+            is_draining: false,
             knows_of_stop: false,
             follow_ups: VecDeque::new(),
             shared,
@@ -118,14 +128,16 @@ impl CallTask {
     pub(super) async fn run(
         mut self,
         line: Line,
+        once: Option<Once>,
         born: oneshot::Sender<Result<View, CommandError>>,
     ) {
-        let (first, _) = self.drain().await;
+        let (mut first, _) = self.drain().await;
+        self.begins(&mut first, once, None);
         if let Err(error) = self.store(&first).await {
-            error!(call_id = %self.view.details.id, %error, "the call is not stored");
+            warn!(call_id = %self.view.details.id, %error, "the call is not stored");
             // Nothing of it is left when that is told.
             drop(self);
-            let _ = born.send(Err(CommandError::NotStored));
+            let _ = born.send(Err(CommandError::of_store(&error)));
             return;
         }
         let _ = born.send(Ok(self.view.clone()));
@@ -150,6 +162,11 @@ impl CallTask {
                 Wake::Request(request) => self.handle_request(request).await?,
                 Wake::Input(input) => self.handle(input).await?,
                 Wake::Stream(stream) => self.audio.open(stream),
+                Wake::Dialog(dialog) => {
+                    // Durable with the next thing that happens, which is its answer at the latest.
+                    self.dialog = Some(dialog);
+                    self.has_new_details = true;
+                }
                 Wake::PlayedOut(playout) => {
                     let event = self.audio.finished(playout);
                     self.handle(Input::Playout(event)).await?;
@@ -164,10 +181,8 @@ impl CallTask {
                 Wake::Dialled(Err(result)) => {
                     self.handle(Input::Leg(LegEvent::Ended(result))).await?;
                 }
-                Wake::ServerStops => {
-                    self.knows_of_stop = true;
-                    self.handle(Input::ServerStops).await?;
-                }
+                Wake::Drains => self.is_draining = true,
+                Wake::ServerStops => self.stop().await?,
                 Wake::Abandoned => {
                     self.backlog.take().into_iter().for_each(Backlog::give_up);
                     return Err(StoreError::StoreClosed);
@@ -177,8 +192,16 @@ impl CallTask {
             while let Some(input) = self.follow_ups.pop_front().or_else(|| self.audio.poll()) {
                 self.handle(input).await?;
             }
+            if self.is_draining && !self.knows_of_stop && !self.call.is_playing_to_an_end() {
+                self.stop().await?;
+            }
         }
         Ok(())
+    }
+
+    async fn stop(&mut self) -> Result<(), StoreError> {
+        self.knows_of_stop = true;
+        self.handle(Input::ServerStops).await
     }
 
     /// Waits for the next thing to happen; cancel-safe, decides nothing.
@@ -191,6 +214,7 @@ impl CallTask {
             Some(signal) = self.signals.recv() => match signal {
                 LegSignal::Event(event) => Wake::Input(Input::Leg(event)),
                 LegSignal::Stream(stream) => Wake::Stream(stream),
+                LegSignal::Dialog(dialog) => Wake::Dialog(dialog),
             },
             Some(event) = self.stream_events.recv() => match event {
                 StreamEvent::Finished(id) => Wake::PlayedOut(id),
@@ -206,6 +230,7 @@ impl CallTask {
                 Wake::Dialled(outcome)
             }
             () = self.shared.stopping.cancelled(), if !self.knows_of_stop => Wake::ServerStops,
+            () = self.shared.draining.cancelled(), if !self.is_draining => Wake::Drains,
             Some(request) = self.requests.recv() => Wake::Request(request),
             () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => Wake::Retry,
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
@@ -221,8 +246,8 @@ impl CallTask {
                 let _ = reply.send(self.audio.playouts.get(id).filter(|_| is_durable));
                 Ok(())
             }
-            Request::Command { command, details, reply } => {
-                self.handle_command(command, details, reply).await
+            Request::Command { command, details, once, reply } => {
+                self.handle_command(command, details, once, reply).await
             }
         }
     }
@@ -231,11 +256,16 @@ impl CallTask {
         &mut self,
         command: Command,
         details: Option<Arc<CallDetails>>,
+        once: Option<Once>,
         reply: Reply,
     ) -> Result<(), StoreError> {
         // Nothing new is promised before what is done is durable; a keepAlive promises nothing.
         if self.backlog.is_some() && command != Command::KeepAlive {
             let _ = reply.send(Err(CommandError::NotStored));
+            return Ok(());
+        }
+        if self.is_draining && matches!(command, Command::PlayPrompt { .. }) {
+            let _ = reply.send(Err(CommandError::Stopping));
             return Ok(());
         }
         let wanted = match &command {
@@ -267,17 +297,26 @@ impl CallTask {
             change.replies.push((reply, made));
             return self.settle(change).await;
         };
+        self.begins(&mut change, once, wanted);
         if let Err(error) = self.store(&change).await {
             warn!(call_id = %self.view.details.id, %error, "a command is not stored, and taken back");
             (self.call, self.view) = (call, view);
             wanted.into_iter().for_each(|id| self.audio.playouts.forget(id));
-            let _ = reply.send(Err(CommandError::NotStored));
+            let _ = reply.send(Err(CommandError::of_store(&error)));
             return if is_lasting(&error) { Err(error) } else { Ok(()) };
         }
         trace!(name: "operation is committed", target: "graphophone::stage", "operation is committed");
         change.replies.push((reply, made));
         self.carry_out(change);
         Ok(())
+    }
+
+    /// Marks a change that begins something: there must be room on the disk for all of it, and the
+    /// request that asked for it is remembered with it.
+    fn begins(&self, change: &mut Change, once: Option<Once>, made: Option<OperationId>) {
+        let commit = Arc::make_mut(&mut change.commit);
+        commit.is_new_work = true;
+        commit.request = once.map(|once| once.record(self.view.details.id, made, unix_millis()));
     }
 
     async fn handle(&mut self, input: Input) -> Result<(), StoreError> {
@@ -334,8 +373,12 @@ impl CallTask {
             }
         }
         let has_new_details = std::mem::take(&mut self.has_new_details);
+        if self.view.state == CallState::Terminated {
+            self.dialog = None;
+        }
         let entry = Entry {
             view: &self.view,
+            dialog: self.dialog.as_deref(),
             is_new: state_changed || has_new_details,
             operations: forgotten
                 .iter()
@@ -443,6 +486,7 @@ impl CallTask {
         }
         let entry = Entry {
             view: &self.view,
+            dialog: None,
             is_new: false,
             operations: operations
                 .iter()

@@ -14,12 +14,16 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::{
-    admission::{Admission, AdmissionLimits, Change, LoadSample, SAMPLE_EVERY, Standing, Verdict},
+    admission::{
+        Admission, AdmissionLimits, Change, LoadSample, Reason, SAMPLE_EVERY, Standing, Verdict,
+    },
     registry::{Calls, CreateError},
 };
 
 /// Packets that a playing stream sends in a second.
 const PACKETS: f64 = 50.0;
+/// What a caller is told to wait while this server stops: others may take the call at once.
+const WHILE_STOPPING: Duration = Duration::from_secs(2);
 
 /// Decides about new calls. Clones share it.
 #[derive(Clone, Debug)]
@@ -30,6 +34,7 @@ struct Inside {
     admission: Admission,
     latest: Option<(LoadSample, EngineWindow)>,
     engine: Option<EngineStats>,
+    is_closed: bool,
 }
 
 /// What [`Door::report`] tells.
@@ -47,7 +52,12 @@ impl Door {
     /// Takes calls as far as the limits allow; [`Door::watch`] feeds it.
     pub fn new(limits: AdmissionLimits) -> Self {
         let admission = Admission::new(limits);
-        Self(Arc::new(Mutex::new(Inside { admission, latest: None, engine: None })))
+        Self(Arc::new(Mutex::new(Inside {
+            admission,
+            latest: None,
+            engine: None,
+            is_closed: false,
+        })))
     }
 
     /// Decides about one new call, which counts as taken if it is admitted.
@@ -72,7 +82,15 @@ impl Door {
         })
     }
 
+    /// Lets nobody in any more: the server stops.
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+    }
+
     fn decide(&self) -> Verdict {
+        if self.lock().is_closed {
+            return Verdict::Refuse { retry_after: WHILE_STOPPING, reason: Reason::Stopping };
+        }
         let (verdict, change) = self.lock().admission.admit(Instant::now());
         log(change);
         verdict

@@ -24,6 +24,8 @@ use crate::outbox::Outbox;
 pub(super) struct Entry<'a> {
     /// The call as it is now.
     pub(super) view: &'a View,
+    /// What ends its SIP dialog after a crash, as long as there is one.
+    pub(super) dialog: Option<&'a str>,
     /// Whether its row in the store is another one now.
     pub(super) is_new: bool,
     /// New or changed operations, with their receipts.
@@ -40,13 +42,14 @@ impl Entry<'_> {
             operation_record(self.view, operation, receipt, now)
         };
         Commit {
-            call: self.is_new.then(|| call_record(self.view, now)),
+            call: self.is_new.then(|| call_record(self.view, self.dialog, now)),
             operations: self.operations.iter().map(operation).collect(),
             notifications: self
                 .notifications
                 .iter()
                 .map(|notification| new_notification(self, notification, now))
                 .collect(),
+            ..Commit::default()
         }
     }
 }
@@ -93,7 +96,7 @@ pub(super) fn parse_operation(record: &OperationRecord) -> Option<(Operation, Op
         .map(|stored| stored.into_domain(record.id))
 }
 
-fn call_record(view: &View, now: UnixMillis) -> CallRecord {
+fn call_record(view: &View, dialog: Option<&str>, now: UnixMillis) -> CallRecord {
     let details = &view.details;
     CallRecord {
         id: details.id,
@@ -104,6 +107,7 @@ fn call_record(view: &View, now: UnixMillis) -> CallRecord {
         callback_uri: Some(details.callback_uri.clone()),
         details_json: serde_json::to_string(&**details)
             .expect("details have string keys and no failing serializers"),
+        dialog: dialog.map(str::to_owned),
         created_at: now,
         updated_at: now,
     }

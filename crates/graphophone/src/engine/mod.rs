@@ -22,4 +22,4 @@ pub use door::{Door, LoadReport};
 pub(crate) use ledger::unix_millis;
 pub use recovery::recover;
 pub use registry::{Calls, CallsParts, CreateError};
-pub use request::{CommandError, View};
+pub use request::{CommandError, Once, View};

@@ -21,10 +21,11 @@ use super::{
 use crate::outbox::Outbox;
 
 /// Settles what an earlier process of this server left behind. To be run before calls are taken.
+/// The calls whose dialogs may still stand come back: their peers are to be released.
 ///
 /// # Errors
 /// When the store fails.
-pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
+pub async fn recover(store: &Store, outbox: &Outbox) -> Result<Vec<CallRecord>, StoreError> {
     let ledger = Ledger { store: store.clone(), outbox: outbox.clone() };
     let unfinished = store.unfinished().await?;
     if !unfinished.calls.is_empty() {
@@ -55,14 +56,16 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
         }
     }
     ledger.commit(unreadable, || {}).await?;
+    let mut left = unfinished.dialogs;
     for record in unfinished.calls {
         let details: CallDetails = match serde_json::from_str(&record.details_json) {
             Ok(details) => details,
             Err(error) => {
                 error!(call_id = %record.id, %error, "a stored call is unreadable");
                 let state = state_name(CallState::Terminated).to_owned();
-                let call = Some(CallRecord { state, is_terminated: true, ..record });
-                ledger.commit(Commit { call, ..Commit::default() }, || {}).await?;
+                let call = CallRecord { state, is_terminated: true, ..record };
+                left.extend(call.dialog.is_some().then(|| call.clone()));
+                ledger.commit(Commit { call: Some(call), ..Commit::default() }, || {}).await?;
                 continue;
             }
         };
@@ -79,13 +82,17 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
         notifications.push(Notification::Terminated(result));
         let entry = Entry {
             view: &view,
+            // Until its peer is surely released.
+            dialog: record.dialog.as_deref(),
             is_new: true,
             operations: cut.iter().map(|operation| (operation, receipt(operation))).collect(),
             notifications,
         };
-        ledger.commit(entry.to_commit(), || {}).await?;
+        let commit = entry.to_commit();
+        left.extend(commit.call.clone().filter(|call| call.dialog.is_some()));
+        ledger.commit(commit, || {}).await?;
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Nobody knows how much was sent before the end; to say 0 would be false.
@@ -122,6 +129,7 @@ mod tests {
             is_terminated: false,
             callback_uri: None,
             details_json: "not what we write".into(),
+            dialog: Some("a dialog".into()),
             created_at: UnixMillis(1),
             updated_at: UnixMillis(1),
         };
@@ -137,13 +145,14 @@ mod tests {
             created_at: UnixMillis(1),
             updated_at: UnixMillis(1),
         };
-        let commit =
-            Commit { call: Some(call), operations: vec![operation], notifications: Vec::new() };
+        let commit = Commit { call: Some(call), operations: vec![operation], ..Commit::default() };
         store.commit(commit).await.unwrap();
 
-        recover(&store, &silent_outbox(&store).await).await.unwrap();
+        let dialogs = recover(&store, &silent_outbox(&store).await).await.unwrap();
+        assert_eq!(dialogs.len(), 1);
         let left = store.unfinished().await.unwrap();
         assert_eq!((left.calls, left.operations), (Vec::new(), Vec::new()));
+        assert_eq!(left.dialogs, dialogs);
         let closed = store.call(CallId::new(id)).await.unwrap().unwrap();
         assert_eq!((closed.state.as_str(), closed.details_json.len()), ("terminated", 17));
         let closed = store.operation(OperationId::new(id)).await.unwrap().unwrap();

@@ -24,7 +24,7 @@ use super::{
     dial::{DialError, DialRules, Route, Target},
     door::Door,
     ledger::Ledger,
-    request::{CommandError, Request, View},
+    request::{CommandError, Once, Request, View},
 };
 use crate::{outbox::Outbox, prompts::Prompts};
 
@@ -47,6 +47,8 @@ pub(super) struct Shared {
     sip: OnceLock<Endpoint>,
     calls: Mutex<HashMap<CallId, Entry>>,
     tasks: TaskTracker,
+    /// No call is to begin, and each to end when what it plays has ended.
+    pub(super) draining: CancellationToken,
     /// Every call is to end, and no new one to begin.
     pub(super) stopping: CancellationToken,
     /// What calls still want to store is left to the next start.
@@ -126,6 +128,7 @@ impl Calls {
                 sip: OnceLock::new(),
                 calls: Mutex::default(),
                 tasks: TaskTracker::new(),
+                draining: CancellationToken::new(),
                 stopping: CancellationToken::new(),
                 abandoned: CancellationToken::new(),
             }),
@@ -161,6 +164,7 @@ impl Calls {
         details: CallDetails,
         target: &Target,
         service_hosted: bool,
+        once: Option<Once>,
     ) -> Result<View, CreateError> {
         let route = self.shared.dial.route(target)?;
         self.shared.door.admit()?;
@@ -170,8 +174,12 @@ impl Calls {
         settings.ring_for = ring_timeout;
         let call = Call::outgoing(now, settings, service_hosted);
         let (shared, app) = (Arc::clone(&self.shared), details.app);
-        let dial = move |sinks| shared.place_call(route, app, ring_timeout, sinks).boxed();
-        self.start(call, details, Line::Dial(Box::new(dial))).await
+        // Whoever traces a call finds it by the same id in SIP; 122 bits of it are random.
+        let sip_call_id = details.id.uuid().simple().to_string();
+        let dialog = Some(graphophone_sip::invited(&sip_call_id));
+        let dial =
+            move |sinks| shared.place_call(route, app, ring_timeout, sip_call_id, sinks).boxed();
+        self.start(call, details, Line::Dial(Box::new(dial)), dialog, once).await
     }
 
     /// Takes in an incoming leg for a bot and notifies it. The endpoint has asked [`Door`] already.
@@ -182,10 +190,11 @@ impl Calls {
         &self,
         details: CallDetails,
         leg: LegHandle,
+        dialog: String,
     ) -> Result<View, CreateError> {
         let now = Instant::now().into_std();
         let call = Call::incoming(now, self.shared.settings.clone());
-        self.start(call, details, Line::Ringing(leg)).await
+        self.start(call, details, Line::Ringing(leg), Some(dialog), None).await
     }
 
     async fn start(
@@ -193,22 +202,24 @@ impl Calls {
         call: Call,
         details: CallDetails,
         line: Line,
+        dialog: Option<String>,
+        once: Option<Once>,
     ) -> Result<View, CreateError> {
         let id = details.id;
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let (born, durable) = oneshot::channel();
         {
             let mut calls = self.shared.lock();
-            if self.shared.stopping.is_cancelled() {
-                return Err(CommandError::NotStored.into());
+            if self.shared.draining.is_cancelled() {
+                return Err(CommandError::Stopping.into());
             }
             if calls.len() >= self.shared.max_calls {
                 return Err(CreateError::TooManyCalls);
             }
             let listed = Listed { shared: Arc::clone(&self.shared), id };
-            let (task, view) = CallTask::new(call, details, listed, receiver);
+            let (task, view) = CallTask::new(call, details, dialog, listed, receiver);
             calls.insert(id, Entry { made: Instant::now(), requests, view });
-            self.shared.tasks.spawn(task.run(line, born));
+            self.shared.tasks.spawn(task.run(line, once, born));
         }
         Ok(durable.await.unwrap_or(Err(CommandError::NotStored))?)
     }
@@ -216,6 +227,27 @@ impl Calls {
     /// A live call, if it belongs to this application. Foreign calls are like absent ones.
     pub fn view(&self, owner: (TenantId, AppId), id: CallId) -> Option<View> {
         self.shared.find(owner, id).map(|(_, view)| view).filter(is_live)
+    }
+
+    /// A call of this application, live or ended, as far as it is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn kept(
+        &self,
+        owner: (TenantId, AppId),
+        id: CallId,
+    ) -> Result<Option<View>, graphophone_store::StoreError> {
+        if let Some(view) = self.view(owner, id) {
+            return Ok(Some(view));
+        }
+        let record = self.shared.ledger.store.call(id).await?;
+        let record = record.filter(|record| (record.tenant, record.app) == owner);
+        Ok(record.and_then(|record| {
+            let details = serde_json::from_str(&record.details_json).ok()?;
+            let state = CallState::Terminated;
+            Some(View { state, media_active: None, result: None, details: Arc::new(details) })
+        }))
     }
 
     /// All live calls of an application, oldest first.
@@ -246,10 +278,11 @@ impl Calls {
         id: CallId,
         command: Command,
         details: Option<CallDetails>,
+        once: Option<Once>,
     ) -> Result<Option<Operation>, CommandError> {
         let (entry, _) = self.shared.find(owner, id).ok_or(CommandError::NotFound)?;
         let (reply, answer) = oneshot::channel();
-        let request = Request::Command { command, details: details.map(Arc::new), reply };
+        let request = Request::Command { command, details: details.map(Arc::new), once, reply };
         entry.requests.send(request).await.map_err(|_| CommandError::NotFound)?;
         answer.await.unwrap_or(Err(CommandError::NotFound))
     }
@@ -304,12 +337,26 @@ impl Calls {
         Ok(Some(operations))
     }
 
+    /// From now on no call begins, and each ends when nothing plays or waits in it that comes to an
+    /// end by itself. Comes back when the last one is stored, at `deadline` at the latest.
+    pub async fn drain(&self, deadline: Instant) {
+        {
+            // Whoever begins a call holds this lock: it is refused, or ends with the others.
+            let _calls = self.shared.lock();
+            self.shared.draining.cancel();
+            self.shared.tasks.close();
+        }
+        if tokio::time::timeout_at(deadline, self.shared.tasks.wait()).await.is_err() {
+            tracing::warn!(calls = self.count(), "calls still play at the end of the drain");
+        }
+    }
+
     /// Ends all calls and waits until that is stored, at most until `deadline`. From now on no
     /// call begins.
     pub async fn shut_down(&self, deadline: Instant) {
         {
-            // Whoever begins a call holds this lock: it is refused, or ends with the others.
             let _calls = self.shared.lock();
+            self.shared.draining.cancel();
             self.shared.stopping.cancel();
             self.shared.tasks.close();
         }
@@ -326,6 +373,7 @@ impl Shared {
         route: Route,
         app: AppId,
         ring_timeout: Duration,
+        sip_call_id: String,
         sinks: LegSinks,
     ) -> Result<LegHandle, ResultInfo> {
         let sip = self
@@ -347,6 +395,7 @@ impl Shared {
             from_user: app.to_string(),
             from_display: None,
             ring_timeout,
+            sip_call_id: Some(sip_call_id),
             sinks,
         };
         sip.call(call).await.map_err(|error| {

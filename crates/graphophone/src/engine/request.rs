@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use graphophone_call::{CallState, Command, Operation, OperationId, Rejection, ResultInfo};
+use graphophone_call::{CallId, CallState, Command, Operation, OperationId, Rejection, ResultInfo};
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
+use graphophone_store::{RequestRecord, StoreError, UnixMillis};
 use tokio::sync::oneshot;
 
 /// What others see of a call without asking its task.
@@ -35,9 +36,37 @@ pub(super) type Reply = oneshot::Sender<Result<Option<Operation>, CommandError>>
 #[derive(Debug)]
 pub(super) enum Request {
     /// A bot's command; `details` replace the call's, if it is accepted.
-    Command { command: Command, details: Option<Arc<CallDetails>>, reply: Reply },
+    Command {
+        command: Command,
+        details: Option<Arc<CallDetails>>,
+        once: Option<Once>,
+        reply: Reply,
+    },
     /// One operation as it is now; `None` if the store knows best.
     Operation { id: OperationId, reply: oneshot::Sender<Option<(Operation, Receipt)>> },
+}
+
+/// Which request asks for something that must be done once, however often it is asked
+/// (promise P7): digests, so that they are short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// Of who asks, for what, under which id.
+    pub key: [u8; 16],
+    /// Of the body.
+    pub digest: [u8; 16],
+}
+
+impl Once {
+    /// The row that remembers it.
+    pub(super) fn record(
+        self,
+        call_id: CallId,
+        operation: Option<OperationId>,
+        now: UnixMillis,
+    ) -> RequestRecord {
+        let Self { key, digest } = self;
+        RequestRecord { key, digest, call_id, operation, created_at: now }
+    }
 }
 
 /// Why a command was not carried out.
@@ -52,10 +81,36 @@ pub enum CommandError {
     /// It could not be made durable; nothing was promised, and nothing has changed.
     #[error("The operation could not be stored")]
     NotStored,
+    /// The server ends what has begun and begins nothing.
+    #[error("The server is stopping")]
+    Stopping,
+    /// There is no room on the disk; nothing was promised, and nothing has changed.
+    #[error("There is no room to store the operation")]
+    NoSpace,
+    /// Another request with the same key was quicker.
+    #[error("The request was carried out before")]
+    Repeated,
     /// It has silenced or released the far end, and the server stops before that could be made
     /// durable. The next start reports it.
     #[error("The server stops before the operation is stored")]
     NotReported,
+}
+
+impl CommandError {
+    /// Why something that nothing was done for yet is not stored.
+    pub(super) fn of_store(error: &StoreError) -> Self {
+        match error {
+            StoreError::DiskFull => Self::NoSpace,
+            StoreError::CallerKnownRequest => Self::Repeated,
+            StoreError::DiskFailed(_)
+            | StoreError::StoreDamaged(_)
+            | StoreError::StoreClosed
+            | StoreError::CallerFinalOperation(_)
+            | StoreError::CallerTerminatedCall(_)
+            | StoreError::CallerNotOwed(_)
+            | StoreError::StoreStatement(_) => Self::NotStored,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -138,6 +138,15 @@ impl Prompts {
         Ok(Arc::clone(audio.encoded(codec)).into())
     }
 
+    /// Gives up every downloaded file that nobody reads; how many bytes that were. Encoded audio
+    /// stays, it needs no disk.
+    pub async fn give_up_unused(&self) -> u64 {
+        let files = self.0.stock().files.take_unused(File::in_use);
+        let bytes = files.iter().map(|file| file.source.body.length).sum();
+        discard(files).await;
+        bytes
+    }
+
     /// How long the oldest fetch has waited that only the number of all fetches holds up.
     pub fn longest_wait(&self) -> std::time::Duration {
         self.0.gate.longest_wait()
@@ -273,7 +282,7 @@ impl Shelves {
             let fresh_until = Instant::now() + fresh_for.min(self.settings.max_freshness);
             let file = File { source: Arc::clone(source), policy, fresh_until };
             let weight = source.body.length.max(LEAST_FILE_WEIGHT);
-            self.stock().files.insert(key, file, weight, |file| Arc::strong_count(&file.source) > 1)
+            self.stock().files.insert(key, file, weight, File::in_use)
         };
         discard(gone).await;
     }
@@ -345,6 +354,13 @@ impl Stock {
     fn audio_of(&mut self, source: &Source) -> Option<Arc<Audio>> {
         let content = source.content.get()?;
         self.audio.get(content).map(|audio| Arc::clone(audio))
+    }
+}
+
+impl File {
+    /// Whether somebody reads it, so that giving it up would free nothing.
+    fn in_use(&self) -> bool {
+        Arc::strong_count(&self.source) > 1
     }
 }
 

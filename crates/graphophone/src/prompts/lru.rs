@@ -79,6 +79,18 @@ impl<K: Clone + Eq + Hash, V> Lru<K, V> {
         left
     }
 
+    /// Takes everything out that is not in use, for the caller to drop without a lock.
+    #[must_use]
+    pub(crate) fn take_unused(&mut self, in_use: impl Fn(&V) -> bool) -> Vec<V> {
+        let unused: Vec<K> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| !in_use(&slot.value))
+            .map(|(key, _)| key.clone())
+            .collect();
+        unused.iter().filter_map(|key| self.remove(key)).collect()
+    }
+
     /// Sum of the weights.
     #[cfg(test)]
     pub(crate) fn weight(&self) -> u64 {

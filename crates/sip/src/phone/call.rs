@@ -209,6 +209,8 @@ impl PhoneCall {
                     Some(LegSignal::Stream(stream)) => {
                         *self.0.lock_stream() = Some(stream);
                     }
+                    // A phone that crashes is not started again.
+                    Some(LegSignal::Dialog(_)) => {}
                     Some(LegSignal::Event(event)) => {
                         if let Some(stage) = self.notice(event) {
                             let over = matches!(stage, CallStage::Ended(_));

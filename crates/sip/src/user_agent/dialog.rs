@@ -11,19 +11,19 @@ use super::{flow::Flow, message};
 pub(super) struct Dialog {
     pub(super) call_id: String,
     /// Our From value, tag included.
-    local: String,
+    pub(super) local: String,
     /// The peer's To value, tag included.
-    remote: String,
+    pub(super) remote: String,
     pub(super) remote_tag: String,
     /// The peer's Contact.
-    target: Uri,
-    routes: Vec<Uri>,
+    pub(super) target: Uri,
+    pub(super) routes: Vec<Uri>,
     pub(super) local_cseq: u32,
     pub(super) remote_cseq: Option<u32>,
     /// How the peer's messages reach us.
-    flow: Flow,
+    pub(super) flow: Flow,
     /// Everything goes back the way it came: registered phones behind a NAT.
-    sticky: bool,
+    pub(super) sticky: bool,
 }
 
 impl Dialog {
@@ -47,6 +47,24 @@ impl Dialog {
             remote_cseq: None,
             flow,
             sticky,
+        })
+    }
+
+    /// The dialog that this 2xx to an INVITE of an earlier process created.
+    pub(super) fn of_stray(response: &Response, cseq: u32, flow: Flow) -> Option<Self> {
+        let mut routes = routes(&response.headers);
+        routes.reverse();
+        Some(Self {
+            call_id: message::call_id(&response.headers),
+            local: message::text(&response.headers, &HeaderName::From)?,
+            remote: message::text(&response.headers, &HeaderName::To)?,
+            remote_tag: message::to_tag(&response.headers).unwrap_or_default(),
+            target: message::contact(&response.headers)?,
+            routes,
+            local_cseq: cseq,
+            remote_cseq: None,
+            flow,
+            sticky: false,
         })
     }
 

@@ -6,7 +6,7 @@ use graphophone_call::{LegEvent, Tone};
 use sipx_sip::{HeaderName, Method, Request, Response, headers::ContentType};
 
 use super::{
-    LegId, Output, UserAgent,
+    Kept, LegId, Output, UserAgent,
     answers::Answers,
     dialog::Dialog,
     flow::Flow,
@@ -242,6 +242,8 @@ impl UserAgent {
         };
         let State::Established(established) = &mut leg.state else { return };
         established.dialog.refresh(&request.headers, flow);
+        let dialog = Kept::of(&established.dialog).to_json();
+        self.outputs.push_back(Output::Dialog { leg: id, dialog });
         let cseq = message::cseq(&request.headers).unwrap_or_default();
         let Some(key) = self.start_server(now, reply_to, request, None) else { return };
         let waiting = Unacknowledged {

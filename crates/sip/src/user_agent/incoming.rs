@@ -6,7 +6,7 @@ use graphophone_call::{LegEvent, RejectReason};
 use sipx_sip::{HeaderName, Request};
 
 use super::{
-    LegId, Output, UserAgent,
+    Kept, LegId, Output, UserAgent,
     dialog::{Dialog, is_inside},
     flow::Flow,
     leg::{Established, Leg, Ringing, State, Unacknowledged},
@@ -54,6 +54,12 @@ impl UserAgent {
             return self.refuse(reply_to, &request, 406, Vec::new());
         }
 
+        let local_tag = self.ids.tag();
+        let first_cseq = self.ids.first_cseq();
+        let phone = matches!(from, crate::endpoint::Party::Phone { .. });
+        let Some(dialog) = Dialog::of_request(&request, &local_tag, first_cseq, flow, phone) else {
+            return self.refuse(reply_to, &request, 400, Vec::new());
+        };
         let id = self.new_leg_id();
         let Some(key) = self.start_server(now, reply_to, request.clone(), Some(id)) else {
             return;
@@ -61,12 +67,10 @@ impl UserAgent {
         if let Some(trying) = message::respond(&request, 100, None, &[], None) {
             self.send_response(now, &key, trying);
         }
-        let local_tag = self.ids.tag();
         let to_user = message::user_of(&request.uri);
         let sip_call_id = message::call_id(&request.headers);
         self.tags.insert(local_tag.clone(), id);
         self.merged.insert(merge_key.clone(), id);
-        let phone = matches!(from, crate::endpoint::Party::Phone { .. });
         let state = State::Ringing(Box::new(Ringing { key, request, flow, offer, merge_key }));
         let leg = Leg {
             local_tag,
@@ -79,7 +83,8 @@ impl UserAgent {
             state,
         };
         self.legs.insert(id, leg);
-        self.outputs.push_back(Output::Incoming { leg: id, from, to_user, sip_call_id });
+        let dialog = Kept::of(&dialog).to_json();
+        self.outputs.push_back(Output::Incoming { leg: id, from, to_user, sip_call_id, dialog });
     }
 
     /// Somebody listens to a ringing leg, so its caller may hear that it rings.

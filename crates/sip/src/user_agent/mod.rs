@@ -10,6 +10,7 @@ mod flow;
 mod ids;
 mod in_dialog;
 mod incoming;
+mod kept;
 mod leg;
 mod message;
 mod outgoing;
@@ -21,7 +22,7 @@ mod timers;
 mod transactions;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -32,6 +33,7 @@ use graphophone_call::LegEvent;
 use graphophone_media::engine::Remote;
 use sipx_sip::{
     Message, Request, Timers, TransactionKey, TransactionLayer, TuEvent, Uri, auth::Credentials,
+    transaction::Dispatch,
 };
 
 use self::{
@@ -50,6 +52,7 @@ use crate::{
 };
 
 pub(crate) use flow::{Flow, LinkId, Transport};
+pub(crate) use kept::Kept;
 pub(crate) use register::RegistrationState;
 
 /// Longest a 2xx or an INVITE is repeated (RFC 3261: 64 × T1).
@@ -96,6 +99,8 @@ pub(crate) struct NewCall {
     pub(crate) credentials: Option<Credentials>,
     /// Our end of the media.
     pub(crate) local: sdp::Local,
+    /// The Call-ID, which nobody else may be able to guess; drawn if `None`.
+    pub(crate) call_id: Option<String>,
 }
 
 /// What the shell must do.
@@ -104,7 +109,9 @@ pub(crate) enum Output {
     /// Put this on the wire.
     Send { flow: Flow, message: Bytes },
     /// An INVITE waits for a decision.
-    Incoming { leg: LegId, from: Party, to_user: String, sip_call_id: String },
+    Incoming { leg: LegId, from: Party, to_user: String, sip_call_id: String, dialog: String },
+    /// What the leg's owner should keep of its dialog from now on.
+    Dialog { leg: LegId, dialog: String },
     /// Tell the leg's owner.
     Event { leg: LegId, event: LegEvent },
     /// Offer and answer are complete: start the stream.
@@ -129,6 +136,8 @@ pub(crate) struct UserAgent {
     /// INVITEs that wait here, by Call-ID, From tag and CSeq, to recognise merged requests
     /// (RFC 3261 §8.2.2.2).
     merged: HashMap<(String, String, u32), LegId>,
+    /// INVITEs of an earlier process, by Call-ID, with the ACKs to those who have answered.
+    invited: BTreeMap<String, Vec<(String, Flow, Bytes)>>,
     next_leg: u64,
     /// How many more incoming calls the owner has room for.
     room: usize,
@@ -160,6 +169,7 @@ impl UserAgent {
             legs: HashMap::new(),
             tags: HashMap::new(),
             merged: HashMap::new(),
+            invited: BTreeMap::new(),
             next_leg: 0,
             room: usize::MAX,
             admit: None,
@@ -179,6 +189,11 @@ impl UserAgent {
             Message::Response(response) => {
                 let dispatch =
                     self.layer.receive(Message::Response(response), flow.transport.reliability());
+                if let Dispatch::Unmatched(message) = &dispatch
+                    && let Message::Response(response) = &**message
+                {
+                    self.stray(now, flow, response);
+                }
                 self.dispatched(now, dispatch);
             }
         }

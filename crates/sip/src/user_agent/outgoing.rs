@@ -6,7 +6,7 @@ use graphophone_call::LegEvent;
 use sipx_sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
 
 use super::{
-    LegId, NewCall, Output, UserAgent,
+    Kept, LegId, NewCall, Output, UserAgent,
     answers::Answers,
     dialog::Dialog,
     flow::Flow,
@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// Most answers of different peers to one INVITE.
-const MOST_FORKS: usize = 16;
+pub(super) const MOST_FORKS: usize = 16;
 
 impl UserAgent {
     /// Sends an INVITE with our offer. Gives the leg and its Call-ID.
     pub(crate) fn place_call(&mut self, now: Instant, call: NewCall) -> (LegId, String) {
         let id = self.new_leg_id();
-        let call_id = self.ids.call_id();
+        let call_id = call.call_id.unwrap_or_else(|| self.ids.call_id());
         let host = call.from_host.unwrap_or_else(|| message::uri_host(call.flow.local.ip()));
         let user = message::escaped_user(&call.from_user);
         let at = if user.is_empty() { "" } else { "@" };
@@ -246,6 +246,7 @@ impl UserAgent {
         }
         match self.read_answer(response, flow) {
             Some(agreed) => {
+                let kept = Kept::of(&dialog).to_json();
                 leg.agreed = Some(agreed);
                 leg.state = State::Established(Box::new(Established {
                     dialog,
@@ -253,6 +254,7 @@ impl UserAgent {
                     leaving: None,
                 }));
                 self.legs.insert(id, leg);
+                self.outputs.push_back(Output::Dialog { leg: id, dialog: kept });
                 self.outputs.push_back(Output::StartMedia { leg: id, agreed });
                 self.tell(id, LegEvent::Answered);
                 self.tell(id, LegEvent::Media { active: agreed.sending });

@@ -5,6 +5,7 @@ mod calls;
 mod chaos;
 mod dialogs;
 mod harness;
+mod kept;
 mod offers;
 mod registration;
 mod routes;

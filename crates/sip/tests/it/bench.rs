@@ -112,6 +112,7 @@ impl Server {
     pub(crate) async fn call_by(&self, trunk: Option<&str>, target: &str) -> Leg {
         let (sinks, signals, events) = sinks();
         let call = OutgoingCall {
+            sip_call_id: None,
             target: target.to_owned(),
             trunk: trunk.map(str::to_owned),
             from_user: "bot".to_owned(),
@@ -174,6 +175,7 @@ impl Leg {
     pub(crate) async fn event(&mut self) -> LegEvent {
         loop {
             match soon(self.signals.recv()).await.expect("the leg says no more") {
+                LegSignal::Dialog(_) => {}
                 LegSignal::Event(event) => return event,
                 LegSignal::Stream(stream) => self.stream = Some(stream),
             }

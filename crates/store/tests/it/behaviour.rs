@@ -24,6 +24,7 @@ async fn a_commit_is_found_again_whole_after_reopening() {
         call: Some(call(1, "established")),
         operations: vec![operation(1, 1, "running"), operation(2, 1, "completed")],
         notifications: vec![notification(1, 1), notification(2, 1)],
+        ..Commit::default()
     };
     let committed = store.commit(commit.clone()).await.unwrap();
     store.close().await;
@@ -48,6 +49,7 @@ async fn a_refused_commit_leaves_nothing_and_does_not_harm_its_neighbours() {
         call: Some(call(2, "established")),
         operations: vec![operation(2, 2, "running"), operation(1, 1, "failed")],
         notifications: vec![notification(1, 2)],
+        ..Commit::default()
     };
 
     // Sent at once, so that the writer finds several of them for one transaction.
@@ -106,6 +108,7 @@ async fn unfinished_lists_running_operations_and_live_calls_only() {
             call: Some(call(n, state)),
             operations: vec![operation(n, n, status)],
             notifications: vec![],
+            ..Commit::default()
         };
         store.commit(commit).await.unwrap();
     }
@@ -182,7 +185,7 @@ async fn deliveries_are_filtered_and_paged() {
 }
 
 fn up_to(time: UnixMillis) -> Cutoff {
-    Cutoff { ended: time, given_up: time }
+    Cutoff { ended: time, given_up: time, requests: time }
 }
 
 #[tokio::test]
@@ -194,6 +197,7 @@ async fn pruning_removes_what_is_over_and_old_and_nothing_else() {
             call: Some(call(n, state)),
             operations: vec![operation(n, n, status)],
             notifications: vec![notification(n, n)],
+            ..Commit::default()
         };
         commit.call.as_mut().unwrap().updated_at = at;
         commit.operations[0].updated_at = at;
@@ -215,7 +219,7 @@ async fn pruning_removes_what_is_over_and_old_and_nothing_else() {
 
     let pruned = store.prune(up_to(NOW.plus(-1))).await.unwrap();
 
-    assert_eq!(pruned, Pruned { calls: 1, operations: 3, notifications: 1 });
+    assert_eq!(pruned, Pruned { calls: 1, operations: 3, notifications: 1, requests: 0 });
     assert_eq!(store.call(call_id(1)).await.unwrap(), None);
     for n in 2..=5 {
         assert!(store.call(call_id(n)).await.unwrap().is_some(), "call {n} is gone");
@@ -243,7 +247,7 @@ async fn given_up_notifications_are_kept_longer_than_delivered_ones() {
     store.delivered(Sequence(1), NOW).await.unwrap();
     store.given_up(Sequence(2), "410 Gone".into(), NOW).await.unwrap();
     store.given_up(Sequence(3), "410 Gone".into(), NOW.plus(-10_000)).await.unwrap();
-    let before = Cutoff { ended: NOW.plus(1), given_up: NOW.plus(-5_000) };
+    let before = Cutoff { ended: NOW.plus(1), given_up: NOW.plus(-5_000), requests: NOW };
     store.prune(before).await.unwrap();
     let left = store.deliveries(DeliveryFilter::default()).await.unwrap();
     assert_eq!(left.iter().map(|one| one.sequence.0).collect::<Vec<_>>(), [2]);
@@ -258,6 +262,7 @@ async fn many_steps_of_pruning_remove_everything() {
             call: Some(call(n, "terminated")),
             operations: vec![operation(n, n, "completed")],
             notifications: vec![],
+            ..Commit::default()
         };
         tokio::spawn(async move { store.commit(commit).await })
     });
@@ -265,7 +270,7 @@ async fn many_steps_of_pruning_remove_everything() {
         commit.await.unwrap().unwrap();
     }
     let pruned = store.prune(up_to(NOW.plus(1))).await.unwrap();
-    assert_eq!(pruned, Pruned { calls: 1_200, operations: 1_200, notifications: 0 });
+    assert_eq!(pruned, Pruned { calls: 1_200, operations: 1_200, notifications: 0, requests: 0 });
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ async fn commit_for_ever(store: Store, call: u128, next: Arc<AtomicU64>) {
             call: None,
             operations: vec![operation(n, call, "completed")],
             notifications: vec![notification(n, call)],
+            ..Commit::default()
         };
         let committed = store.commit(commit).await.unwrap();
         let sequence = committed.notifications[0].sequence;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use graphophone_call::{AppId, CallId, OperationId, TenantId};
 use graphophone_store::{
-    CallRecord, Commit, NewNotification, NotificationId, OperationRecord, UnixMillis,
+    CallRecord, Commit, NewNotification, NotificationId, OperationRecord, RequestRecord, UnixMillis,
 };
 use uuid::Uuid;
 
@@ -33,6 +33,7 @@ pub(crate) fn call(n: u128, state: &str) -> CallRecord {
         is_terminated: state == "terminated",
         callback_uri: Some("http://127.0.0.1:9/bot?ticket=1".into()),
         details_json: "{}".into(),
+        dialog: Some(format!("dialog {n}")),
         created_at: NOW,
         updated_at: NOW,
     }
@@ -68,4 +69,14 @@ pub(crate) fn notification(n: u128, call: u128) -> NewNotification {
 
 pub(crate) fn owing(n: u128, call: u128) -> Commit {
     Commit { notifications: vec![notification(n, call)], ..Commit::default() }
+}
+
+pub(crate) fn request(n: u128) -> RequestRecord {
+    RequestRecord {
+        key: (0x4000_0000 + n).to_be_bytes(),
+        digest: (0x5000_0000 + n).to_be_bytes(),
+        call_id: call_id(n),
+        operation: n.is_multiple_of(2).then(|| operation_id(n)),
+        created_at: NOW,
+    }
 }

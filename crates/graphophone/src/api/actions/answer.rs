@@ -27,7 +27,7 @@ pub(in crate::api) async fn handle(
     request
         .state
         .calls()
-        .command(request.owner(), id, Command::Answer, Some(details.clone()))
+        .command(request.owner(), id, Command::Answer, Some(details.clone()), None)
         .await?;
     calls::prefetch(request, &details);
     Ok(Reply::empty(StatusCode::ACCEPTED).holding(hold))

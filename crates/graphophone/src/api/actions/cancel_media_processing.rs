@@ -23,6 +23,6 @@ pub(in crate::api) async fn handle(
         scope: asked.scope,
         client_context: asked.client_context,
     };
-    let operation = calls.command(request.owner(), id, command, None).await?;
+    let operation = calls.command(request.owner(), id, command, None, None).await?;
     Ok(super::made(request, id, operation)?.holding(hold))
 }

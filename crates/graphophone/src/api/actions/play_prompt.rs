@@ -3,17 +3,23 @@
 use axum::body::Body;
 use graphophone_call::{CallId, Command, OperationId};
 use graphophone_graph::{action::play_prompt, error::ApiError};
+use graphophone_store::RequestRecord;
 use uuid::Uuid;
 
 use super::{Reply, Request};
+use crate::engine::CommandError;
 
 pub(in crate::api) async fn handle(
     request: &Request<'_>,
     body: Body,
     id: CallId,
 ) -> Result<Reply, ApiError> {
-    super::super::calls::find(request, id)?;
     let body = request.json(body).await?;
+    let once = request.once(&body);
+    if let Some(known) = request.made_before(once).await? {
+        return made_before(request, known).await;
+    }
+    super::super::calls::find(request, id)?;
     let asked = play_prompt::parse(&body, request.version(), request.compat())?;
     let calls = request.state.calls();
     for (index, prompt) in asked.prompts.iter().enumerate() {
@@ -28,6 +34,23 @@ pub(in crate::api) async fn handle(
         looping: asked.looping,
         client_context: asked.client_context,
     };
-    let operation = calls.command(request.owner(), id, command, None).await?;
-    Ok(super::made(request, id, operation)?.holding(hold))
+    match calls.command(request.owner(), id, command, None, once).await {
+        // The same request at the same time.
+        Err(CommandError::Repeated) => {
+            let known = request.made_before(once).await?.ok_or(ApiError::ServerFault)?;
+            made_before(request, known).await
+        }
+        outcome => Ok(super::made(request, id, outcome?)?.holding(hold)),
+    }
+}
+
+/// The operation that an earlier request of the same id has made, as it is now.
+async fn made_before(request: &Request<'_>, known: RequestRecord) -> Result<Reply, ApiError> {
+    let call = known.call_id;
+    let id = known.operation.ok_or(ApiError::ServerFault)?;
+    let kept = request.state.calls().operation(request.owner(), call, id).await;
+    let (operation, _) = kept
+        .map_err(|_| ApiError::ServerUnavailable)?
+        .ok_or_else(|| ApiError::BotRequestForgotten(format!("operation {id}")))?;
+    super::made(request, call, Some(operation))
 }

@@ -69,7 +69,7 @@ impl Kit {
         };
         let details = CallDetails::outgoing(ids, ApiVersion::V1, asked);
         let call = Call::outgoing(Instant::now().into_std(), Settings::default(), true);
-        self.calls.start(call, details, Line::Dial(dial)).await
+        self.calls.start(call, details, Line::Dial(dial), None, None).await
     }
 
     async fn gone(&self) {
@@ -100,9 +100,9 @@ async fn a_call_that_is_still_being_dialled_answers_and_can_be_hung_up() {
     let view = kit.dial(7, dial).await.unwrap();
     assert_eq!(view.state, CallState::Establishing);
     let id = CallId::new(Uuid::from_u128(7));
-    let keep_alive = kit.calls.command(OWNER, id, Command::KeepAlive, None).await;
+    let keep_alive = kit.calls.command(OWNER, id, Command::KeepAlive, None, None).await;
     assert_eq!(keep_alive.unwrap(), None);
-    assert_eq!(kit.calls.command(OWNER, id, Command::HangUp, None).await.unwrap(), None);
+    assert_eq!(kit.calls.command(OWNER, id, Command::HangUp, None, None).await.unwrap(), None);
     was_given_up.await.unwrap_err();
     kit.gone().await;
     assert_eq!(kit.store.call(id).await.unwrap().unwrap().state, "terminated");

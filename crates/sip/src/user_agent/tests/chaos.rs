@@ -175,7 +175,7 @@ impl Chaos {
                 Output::StartMedia { leg, .. } | Output::UpdateMedia { leg, .. } => {
                     assert!(!self.ended.get(&leg).is_some_and(|ended| *ended));
                 }
-                Output::Send { .. } | Output::Registration { .. } => {}
+                Output::Send { .. } | Output::Dialog { .. } | Output::Registration { .. } => {}
             }
         }
     }

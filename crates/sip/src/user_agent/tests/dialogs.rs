@@ -17,7 +17,8 @@ fn an_incoming_call_rings_and_is_answered() {
     let lines: Vec<String> =
         bench.sent.iter().map(|(_, text)| start_line(text).to_owned()).collect();
     assert_eq!(lines, ["SIP/2.0 100 Trying", "SIP/2.0 180 Ringing"]);
-    let Some(Output::Incoming { from, to_user, sip_call_id, leg }) = bench.outputs.first() else {
+    let Some(Output::Incoming { from, to_user, sip_call_id, leg, .. }) = bench.outputs.first()
+    else {
         panic!("{:?}", bench.outputs)
     };
     let party = Party::Trunk {

@@ -104,6 +104,7 @@ impl Bench {
                     self.outputs.push(output);
                 }
                 Output::Event { .. }
+                | Output::Dialog { .. }
                 | Output::StartMedia { .. }
                 | Output::UpdateMedia { .. }
                 | Output::Registration { .. } => self.outputs.push(output),
@@ -164,6 +165,7 @@ impl Bench {
             Output::Event { event, .. } => Some(event),
             Output::Send { .. }
             | Output::Incoming { .. }
+            | Output::Dialog { .. }
             | Output::StartMedia { .. }
             | Output::UpdateMedia { .. }
             | Output::Registration { .. } => None,
@@ -192,6 +194,7 @@ impl Bench {
 
     pub(super) fn call(&mut self) -> LegId {
         let call = NewCall {
+            call_id: None,
             target: crate::registrar::callable("sip:+15550100@192.0.2.10").unwrap(),
             flow: self.flow,
             phone: false,
@@ -232,6 +235,7 @@ impl Bench {
             Output::Incoming { leg, .. } => Some(*leg),
             Output::Send { .. }
             | Output::Event { .. }
+            | Output::Dialog { .. }
             | Output::StartMedia { .. }
             | Output::UpdateMedia { .. }
             | Output::Registration { .. } => None,
