@@ -313,6 +313,15 @@ impl Bot {
         self.finish(request.bearer_auth(&self.token)).await
     }
 
+    /// POSTs under a `client-request-id`: sent again with the same body, it is carried out once.
+    ///
+    /// # Errors
+    /// When there is no response.
+    pub async fn post_once(&self, id: &str, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        let request = self.http.post(format!("{}{path}", self.base)).json(body);
+        self.finish(request.header("client-request-id", id).bearer_auth(&self.token)).await
+    }
+
     async fn finish(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
         let response = request.timeout(RESPONSE_WITHIN).send().await?;
         let (status, headers) = (response.status(), response.headers().clone());

@@ -145,8 +145,8 @@ pub struct OutgoingCall {
     pub from_display: Option<String>,
     /// Give up ringing after this and send CANCEL.
     pub ring_timeout: Duration,
-    /// The SIP Call-ID, if [`crate::invited`] was told one; must be impossible to guess. Drawn if
-    /// `None`.
+    /// The SIP Call-ID, if [`crate::invited`] was told one; must be impossible to guess. The leg then
+    /// waits for [`LegHandle::dialog_is_kept`] before it acknowledges the answer. Drawn if `None`.
     pub sip_call_id: Option<String>,
     /// Where its signals go.
     pub sinks: LegSinks,

@@ -74,6 +74,12 @@ impl LegHandle {
         });
     }
 
+    /// The dialog that the leg has signalled is durable, so that its answer may be acknowledged. Only
+    /// a leg whose Call-ID its owner has chosen waits for it, and no longer than 400 ms.
+    pub fn dialog_is_kept(&self) {
+        self.mailbox.post(self.id, |wishes| wishes.has_kept_dialog = true);
+    }
+
     /// The SIP Call-ID.
     pub fn sip_call_id(&self) -> &str {
         &self.sip_call_id
@@ -120,6 +126,8 @@ pub(crate) enum Decision {
 pub(crate) struct Wishes {
     pub(crate) attachment: Option<Attachment>,
     pub(crate) decision: Option<Decision>,
+    /// The answer may be acknowledged.
+    pub(crate) has_kept_dialog: bool,
     pub(crate) hang_up: bool,
     pub(crate) dropped: bool,
 }

@@ -257,6 +257,7 @@ impl Shell {
                 ring_timeout: call.ring_timeout,
                 credentials,
                 local,
+                holds_ack: call.sip_call_id.is_some(),
                 call_id: call.sip_call_id,
             },
         );
@@ -296,6 +297,9 @@ impl Shell {
             Some(Decision::NotFound) => self.user_agent.not_found(now, leg),
             Some(Decision::Decline) => self.user_agent.decline(now, leg),
             None => {}
+        }
+        if wishes.has_kept_dialog {
+            self.user_agent.kept(leg);
         }
         if wishes.hang_up || wishes.dropped {
             self.user_agent.hang_up(now, leg);

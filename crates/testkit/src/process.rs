@@ -10,7 +10,7 @@ use graphophone_call::AppId;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::seen;
+use crate::{seen, soon};
 
 /// `graphophone dev` on free ports; killed when dropped.
 pub struct ServerProcess {
@@ -21,6 +21,11 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts `binary` with its data in `data`, and waits until it serves.
     pub async fn start(binary: &str, data: &Path) -> Self {
+        Self::start_with(binary, data, &[]).await
+    }
+
+    /// The same with environment variables.
+    pub async fn start_with(binary: &str, data: &Path, environment: &[(&str, &str)]) -> Self {
         let ready_file = data.join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
         let child = Command::new(binary)
@@ -28,6 +33,7 @@ impl ServerProcess {
             .arg(data)
             .arg("--ready-file")
             .arg(&ready_file)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -60,6 +66,25 @@ impl ServerProcess {
             client_secret: self.ready("clientSecret").to_owned(),
         };
         Bot::start(self.ready("http"), credentials, listener).await.expect("the bot starts")
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let status = soon("the end of the process", async {
+            loop {
+                if let Some(status) = self.child.try_wait().expect("it can be waited for") {
+                    return status;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        });
+        status.await.code()
     }
 
     /// SIGKILL: no destructor, no last word.

@@ -28,6 +28,7 @@ pub struct WireHeard {
 pub struct WirePhone {
     address: SocketAddr,
     heard: Arc<Mutex<WireHeard>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl WirePhone {
@@ -52,14 +53,21 @@ impl WirePhone {
         let address = sip.local_addr().expect("it is bound");
         let rtp_port = rtp.local_addr().expect("it is bound").port();
         let heard = Arc::<Mutex<WireHeard>>::default();
-        tokio::spawn(answer(sip, ip, rtp_port, ignored));
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        tokio::spawn(answer(sip, (ip, rtp_port), ignored, Arc::clone(&requests)));
         tokio::spawn(listen(rtp, Arc::clone(&heard)));
-        Self { address, heard }
+        Self { address, heard, requests }
     }
 
     /// Where it can be called.
     pub fn identity(&self) -> serde_json::Value {
         serde_json::json!({"user": {"id": format!("sip:wire@{}", self.address)}})
+    }
+
+    /// How many requests of this method it got, repetitions included.
+    pub fn asked(&self, method: &str) -> usize {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.iter().filter(|asked| *asked == method).count()
     }
 
     /// What it has heard so far.
@@ -69,12 +77,18 @@ impl WirePhone {
 }
 
 /// Answers INVITE with A-law only and everything else but `ignored` with a bare 200.
-async fn answer(sip: UdpSocket, ip: &'static str, rtp_port: u16, ignored: &[&str]) {
+async fn answer(
+    sip: UdpSocket,
+    (ip, rtp_port): (&str, u16),
+    ignored: &[&str],
+    requests: Arc<Mutex<Vec<String>>>,
+) {
     let mut buffer = vec![0; 65_536];
     let host = sip.local_addr().expect("it is bound");
     while let Ok((length, from)) = sip.recv_from(&mut buffer).await {
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         let Some((method, _)) = text.split_once(' ') else { continue };
+        requests.lock().unwrap_or_else(PoisonError::into_inner).push(method.to_owned());
         if ignored.contains(&method) || method.starts_with("SIP/") {
             continue;
         }

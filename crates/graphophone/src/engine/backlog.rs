@@ -22,6 +22,8 @@ pub(super) struct Change {
     pub(super) effects: Vec<Output>,
     /// To be answered then.
     pub(super) replies: Vec<(Reply, Option<Operation>)>,
+    /// The leg's dialog is in it, so that the leg may go on.
+    pub(super) keeps_dialog: bool,
 }
 
 impl Change {
@@ -41,6 +43,7 @@ impl Change {
         commit.notifications.extend(notifications);
         self.effects.extend(later.effects);
         self.replies.extend(later.replies);
+        self.keeps_dialog |= later.keeps_dialog;
     }
 }
 

@@ -391,8 +391,9 @@ impl CallTask {
                 .collect(),
             notifications,
         };
+        let keeps_dialog = entry.is_new && self.dialog.is_some();
         let commit = entry.to_commit().into();
-        (Change { commit, effects, ..Change::default() }, operations)
+        (Change { commit, effects, keeps_dialog, ..Change::default() }, operations)
     }
 
     /// Makes a change durable, then carries out what waited for that. If the store refuses it, it
@@ -440,6 +441,11 @@ impl CallTask {
     fn carry_out(&mut self, change: Change) {
         for (reply, made) in change.replies {
             let _ = reply.send(Ok(made));
+        }
+        if change.keeps_dialog
+            && let Some(leg) = &self.leg
+        {
+            leg.dialog_is_kept();
         }
         for effect in change.effects {
             match effect {

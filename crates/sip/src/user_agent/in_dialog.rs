@@ -40,6 +40,8 @@ impl UserAgent {
 
     /// Ends an established leg with BYE, as soon as that may be sent.
     pub(super) fn finish(&mut self, now: Instant, id: LegId, cause: Cause) {
+        // An answer is acknowledged before it is given up.
+        self.kept(id);
         let Some(mut leg) = self.legs.remove(&id) else { return };
         match &mut leg.state {
             // Not before the ACK, unless none comes (RFC 3261 §15); until then our 2xx is repeated.

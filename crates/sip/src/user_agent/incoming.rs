@@ -191,6 +191,7 @@ impl UserAgent {
         };
         leg.state = State::Established(Box::new(Established {
             dialog,
+            held_ack: None,
             unacknowledged: Some(unacknowledged),
             leaving: None,
         }));

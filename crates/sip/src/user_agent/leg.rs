@@ -61,6 +61,8 @@ pub(super) struct Calling {
     /// A provisional response has come, so a CANCEL may go (RFC 3261 §9.1).
     pub(super) provisional: bool,
     pub(super) said_ringing: bool,
+    /// Its owner says when the 2xx may be acknowledged.
+    pub(super) holds_ack: bool,
     /// Why we no longer want the call.
     pub(super) unwanted: Option<Cause>,
 }
@@ -80,10 +82,23 @@ pub(super) struct Ringing {
 #[derive(Debug)]
 pub(super) struct Established {
     pub(super) dialog: Dialog,
+    /// The ACK to the peer's 2xx waits for our owner to have noted the dialog: a crash before that
+    /// leaves a peer that repeats its 2xx, not one that believes in a call nobody knows of.
+    pub(super) held_ack: Option<Box<HeldAck>>,
     /// A 2xx of ours that has not been acknowledged.
     pub(super) unacknowledged: Option<Unacknowledged>,
     /// Why we are to end it, but for an ACK that is still to come.
     pub(super) leaving: Option<Cause>,
+}
+
+/// What the ACK to a peer's 2xx is made of.
+#[derive(Debug)]
+pub(super) struct HeldAck {
+    /// The INVITE's transaction.
+    pub(super) key: Arc<TransactionKey>,
+    pub(super) invite: Request,
+    /// The To tag of the 2xx.
+    pub(super) tag: String,
 }
 
 /// Our 2xx to an INVITE, first or later, until its ACK.

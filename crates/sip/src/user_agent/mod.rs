@@ -101,6 +101,8 @@ pub(crate) struct NewCall {
     pub(crate) local: sdp::Local,
     /// The Call-ID, which nobody else may be able to guess; drawn if `None`.
     pub(crate) call_id: Option<String>,
+    /// The answer is acknowledged when [`UserAgent::kept`] says so, or a little later.
+    pub(crate) holds_ack: bool,
 }
 
 /// What the shell must do.
@@ -236,6 +238,7 @@ impl UserAgent {
                 Timer::Transaction(key, timer) => self.transaction_timer(now, &key, timer),
                 Timer::Ring(leg) => self.give_up_ringing(now, leg),
                 Timer::Accept(leg) => self.repeat_answer(now, leg),
+                Timer::Acknowledge(leg) => self.kept(leg),
                 Timer::Cancelled(leg) => self.forget_cancelled(now, leg),
                 Timer::Registration(trunk) => self.refresh_registration(now, trunk),
             }
@@ -325,6 +328,7 @@ impl UserAgent {
     fn end(&mut self, id: LegId, leg: Leg, cause: Cause) {
         self.timers.stop(&Timer::Ring(id));
         self.timers.stop(&Timer::Accept(id));
+        self.timers.stop(&Timer::Acknowledge(id));
         self.timers.stop(&Timer::Cancelled(id));
         self.tags.remove(&leg.local_tag);
         if let State::Ringing(ringing) = &leg.state {

@@ -1,6 +1,9 @@
 //! Outgoing INVITE: provisional and final responses, challenges, forks, CANCEL.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use graphophone_call::LegEvent;
 use sipx_sip::{HeaderName, Message, Method, Request, Response, TransactionKey};
@@ -10,7 +13,7 @@ use super::{
     answers::Answers,
     dialog::Dialog,
     flow::Flow,
-    leg::{Calling, Established, Leg, State},
+    leg::{Calling, Established, HeldAck, Leg, State},
     message,
     timers::Timer,
     transactions::Purpose,
@@ -22,6 +25,8 @@ use crate::{
 
 /// Most answers of different peers to one INVITE.
 pub(super) const MOST_FORKS: usize = 16;
+/// How long an owner may take to note a dialog: the peer repeats its 2xx after 500 ms.
+const NOTED_WITHIN: Duration = Duration::from_millis(400);
 
 impl UserAgent {
     /// Sends an INVITE with our offer. Gives the leg and its Call-ID.
@@ -51,6 +56,7 @@ impl UserAgent {
                 answers: Answers::default(),
                 provisional: false,
                 said_ringing: false,
+                holds_ack: call.holds_ack,
                 unwanted: None,
             })),
         };
@@ -184,28 +190,48 @@ impl UserAgent {
             self.outputs.push_back(Output::Send { flow, message: ack });
             return;
         }
-        if entry.acknowledged.len() >= MOST_FORKS {
+        if entry.acknowledged.len() >= MOST_FORKS || self.is_held(&entry.purpose, &tag) {
             return;
         }
         let Some(request) = self.layer.client_request(key).cloned() else { return };
         let phone = waiting.and_then(|id| self.legs.get(&id)).is_some_and(|leg| leg.phone);
         let Some(dialog) = Dialog::of_response(&request, response, flow, phone) else { return };
-        self.acknowledge(key, &request, &dialog, tag);
+        let ack = HeldAck { key: Arc::clone(key), invite: request, tag };
         match waiting {
-            Some(id) => self.establish(now, id, dialog, flow, response),
+            Some(id) => self.establish(now, id, dialog, (flow, response), ack),
             // Somebody else answered first, or the call is over.
-            None => self.send_bye(now, dialog, None, Vec::new()),
+            None => {
+                self.acknowledge(ack, &dialog);
+                self.send_bye(now, dialog, None, Vec::new());
+            }
+        }
+    }
+
+    /// Whether this 2xx waits for its ACK already.
+    fn is_held(&self, purpose: &Purpose, tag: &str) -> bool {
+        let Purpose::Invite(id) = purpose else { return false };
+        let Some(Leg { state: State::Established(established), .. }) = self.legs.get(id) else {
+            return false;
+        };
+        established.held_ack.as_ref().is_some_and(|held| held.tag == tag)
+    }
+
+    /// The owner of a leg has noted its dialog, or has had time to.
+    pub(crate) fn kept(&mut self, id: LegId) {
+        let Some(Leg { state: State::Established(established), .. }) = self.legs.get_mut(&id)
+        else {
+            return;
+        };
+        if let Some(held) = established.held_ack.take() {
+            let dialog = established.dialog.clone();
+            self.timers.stop(&Timer::Acknowledge(id));
+            self.acknowledge(*held, &dialog);
         }
     }
 
     /// The ACK to a 2xx is ours and not the transaction's (RFC 3261 §13.2.2.4).
-    fn acknowledge(
-        &mut self,
-        key: &Arc<TransactionKey>,
-        invite: &Request,
-        dialog: &Dialog,
-        tag: String,
-    ) {
+    fn acknowledge(&mut self, ack: HeldAck, dialog: &Dialog) {
+        let HeldAck { key, invite, tag } = ack;
         // It carries the credentials of its INVITE (RFC 3261 §22.1).
         let credentials = [HeaderName::Authorization, HeaderName::ProxyAuthorization]
             .into_iter()
@@ -223,7 +249,7 @@ impl UserAgent {
         let ack = Message::Request(ack).to_bytes();
         let flow = dialog.next_hop();
         self.outputs.push_back(Output::Send { flow, message: ack.clone() });
-        if let Some(entry) = self.clients.get_mut(key) {
+        if let Some(entry) = self.clients.get_mut(&key) {
             entry.acknowledged.push((tag, flow, ack));
         }
     }
@@ -234,22 +260,32 @@ impl UserAgent {
         now: Instant,
         id: LegId,
         dialog: Dialog,
-        flow: Flow,
-        response: &Response,
+        (flow, response): (Flow, &Response),
+        ack: HeldAck,
     ) {
         let Some(mut leg) = self.legs.remove(&id) else { return };
         self.timers.stop(&Timer::Ring(id));
         self.timers.stop(&Timer::Cancelled(id));
         if let Some(cause) = unwanted(&leg) {
             // Our CANCEL crossed the answer.
+            self.acknowledge(ack, &dialog);
             return self.leave(now, id, leg, dialog, cause);
         }
         match self.read_answer(response, flow) {
             Some(agreed) => {
                 let kept = Kept::of(&dialog).to_json();
                 leg.agreed = Some(agreed);
+                let holds = matches!(&leg.state, State::Calling(calling) if calling.holds_ack);
+                let held_ack = if holds {
+                    self.timers.set(Timer::Acknowledge(id), now + NOTED_WITHIN);
+                    Some(Box::new(ack))
+                } else {
+                    self.acknowledge(ack, &dialog);
+                    None
+                };
                 leg.state = State::Established(Box::new(Established {
                     dialog,
+                    held_ack,
                     unacknowledged: None,
                     leaving: None,
                 }));
@@ -259,7 +295,10 @@ impl UserAgent {
                 self.tell(id, LegEvent::Answered);
                 self.tell(id, LegEvent::Media { active: agreed.sending });
             }
-            None => self.leave(now, id, leg, dialog, Cause::BadDescription),
+            None => {
+                self.acknowledge(ack, &dialog);
+                self.leave(now, id, leg, dialog, Cause::BadDescription);
+            }
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Ring(LegId),
     /// Our 2xx is sent again, for no ACK has come (RFC 3261 §13.3.1.4).
     Accept(LegId),
+    /// An answer that its owner has not noted in time.
+    Acknowledge(LegId),
     /// A cancelled INVITE that got no final answer is forgotten (RFC 3261 §9.1).
     Cancelled(LegId),
     /// A trunk's registration is due.

@@ -193,8 +193,14 @@ impl Bench {
     }
 
     pub(super) fn call(&mut self) -> LegId {
+        self.call_holding(false)
+    }
+
+    /// One whose owner wants to note the dialog before the answer is acknowledged.
+    pub(super) fn call_holding(&mut self, holds_ack: bool) -> LegId {
         let call = NewCall {
             call_id: None,
+            holds_ack,
             target: crate::registrar::callable("sip:+15550100@192.0.2.10").unwrap(),
             flow: self.flow,
             phone: false,

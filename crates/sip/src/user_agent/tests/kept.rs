@@ -117,3 +117,53 @@ fn an_answer_to_nobodys_invite_is_dropped() {
     next.receive(&response(&invite, "200 OK", "peer", Some(SDP)));
     assert!(next.take_sent().is_empty());
 }
+
+#[test]
+fn an_answer_is_acknowledged_when_its_dialog_is_kept() {
+    let mut bench = Bench::new();
+    let leg = bench.call_holding(true);
+    let invite = bench.last("INVITE");
+    let answer = response(&invite, "200 OK", "peer", Some(SDP));
+    bench.take_sent();
+    bench.receive(&answer);
+    bench.receive(&answer);
+    assert!(bench.take_sent().is_empty());
+    let kept = kept(&bench);
+    bench.ua.kept(leg);
+    bench.drain();
+    assert!(bench.only_sent().starts_with("ACK"));
+    bench.receive(&answer);
+    assert!(bench.only_sent().starts_with("ACK"));
+
+    // After a crash before that, the answer comes again; after it, the dialog is known.
+    let mut next = release(&invited(header(&invite, "Call-ID")));
+    next.receive(&answer);
+    assert_eq!(next.take_sent().len(), 2);
+    assert!(release(&kept).only_sent().starts_with("BYE"));
+}
+
+#[test]
+fn an_owner_that_is_slow_to_keep_a_dialog_does_not_keep_the_peer_waiting() {
+    let mut bench = Bench::new();
+    bench.call_holding(true);
+    let invite = bench.last("INVITE");
+    bench.take_sent();
+    bench.receive(&response(&invite, "200 OK", "peer", Some(SDP)));
+    bench.pass(std::time::Duration::from_millis(399));
+    assert!(bench.take_sent().is_empty());
+    bench.pass(std::time::Duration::from_millis(1));
+    assert!(bench.only_sent().starts_with("ACK"));
+}
+
+#[test]
+fn an_answer_that_is_given_up_is_acknowledged_first() {
+    let mut bench = Bench::new();
+    let leg = bench.call_holding(true);
+    let invite = bench.last("INVITE");
+    bench.take_sent();
+    bench.receive(&response(&invite, "200 OK", "peer", Some(SDP)));
+    bench.ua.hang_up(bench.now, leg);
+    bench.drain();
+    let sent = bench.take_start_lines();
+    assert!(sent[0].starts_with("ACK") && sent[1].starts_with("BYE"), "{sent:?}");
+}
