@@ -92,6 +92,10 @@ impl LogMark {
     /// # Errors
     /// When a file cannot be read or written; the older note stays.
     pub(crate) fn note(&mut self, frames: u32) -> io::Result<()> {
+        if frames == 0 {
+            // There may be no log yet.
+            return self.mark.write_all_at(&written([0; 8], 0), 0);
+        }
         let log = match &self.open_log {
             Some(log) => log,
             None => self.open_log.insert(File::open(&self.log)?),

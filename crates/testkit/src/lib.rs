@@ -12,6 +12,7 @@ mod full_disk;
 mod process;
 pub mod prompt_host;
 mod server;
+mod small_disk;
 mod test_call;
 mod webhook;
 mod wire;
@@ -23,6 +24,7 @@ pub use graphophone::bot::{
 };
 pub use process::ServerProcess;
 pub use server::{Stopped, TestServer, dev_config};
+pub use small_disk::SmallDisk;
 pub use test_call::{TestCall, heard, states};
 pub use webhook::{Post, Webhook};
 pub use wire::{WireHeard, WirePhone};

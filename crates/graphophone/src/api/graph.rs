@@ -51,7 +51,10 @@ pub(super) async fn serve(
     let mut response = match served {
         Ok(reply) => reply.render(&ids),
         Err(refusal) => {
-            if refusal.error.status() >= 500 {
+            // Whoever is short of something has said so, once and not for each request.
+            let is_known =
+                matches!(refusal.error, ApiError::ServerUnavailable | ApiError::ServerDiskFull);
+            if refusal.error.status() >= 500 && !is_known {
                 error!(request_id = ids.request_id, error = %refusal.error, "request failed");
             } else {
                 debug!(request_id = ids.request_id, error = %refusal.error, "request refused");

@@ -134,7 +134,7 @@ impl CallTask {
         let (mut first, _) = self.drain().await;
         self.begins(&mut first, once, None);
         if let Err(error) = self.store(&first).await {
-            warn!(call_id = %self.view.details.id, %error, "the call is not stored");
+            debug!(call_id = %self.view.details.id, %error, "the call is not stored");
             // Nothing of it is left when that is told.
             drop(self);
             let _ = born.send(Err(CommandError::of_store(&error)));
@@ -299,7 +299,7 @@ impl CallTask {
         };
         self.begins(&mut change, once, wanted);
         if let Err(error) = self.store(&change).await {
-            warn!(call_id = %self.view.details.id, %error, "a command is not stored, and taken back");
+            debug!(call_id = %self.view.details.id, %error, "a command is not stored, and taken back");
             (self.call, self.view) = (call, view);
             wanted.into_iter().for_each(|id| self.audio.playouts.forget(id));
             let _ = reply.send(Err(CommandError::of_store(&error)));

@@ -25,5 +25,6 @@ mod prompts_evil;
 mod receipts;
 mod repeated;
 mod restart;
+mod small_disk;
 mod start;
 mod strict;
