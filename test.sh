@@ -61,5 +61,10 @@ echo "== instructions of a packet and of playPrompt"
 "$python" tests/instructions/run.py 2>&1 | tee target/instructions.log
 checks=$((checks + $(grep -c '^ok ' target/instructions.log)))
 
+echo "== kill -9"
+cargo run --locked -p graphophone --example kill -- --kills 25 --calls 20 \
+  2>&1 | tee target/kill.log
+checks=$((checks + $(grep -c '^ok ' target/kill.log)))
+
 echo
 echo "$((passed + checks + 1)) passed, 0 failed"
