@@ -221,11 +221,14 @@ impl Client {
 }
 
 impl Calls {
+    /// Nothing more is asked for: the next server is to find no client of the last one.
+    pub(crate) async fn stop_asking(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// Asks again for everything that the kill has left unanswered, under the same ids, and ends the
     /// calls that only now were made.
-    pub(crate) async fn repeat_unanswered(&mut self) {
-        // Requests under way have failed by now; those who wait for their calls need not.
-        self.tasks.shutdown().await;
+    pub(crate) async fn repeat_unanswered(&self) {
         let mut again = JoinSet::new();
         for call in 0..self.calls {
             let (client, number) = (self.client.clone(), (self.round, call));

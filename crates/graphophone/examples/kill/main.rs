@@ -7,6 +7,8 @@
 //! cargo run --release -p graphophone --example kill -- --kills 500 --calls 200 --window 5s
 //! ```
 //!
+//! With `--drain` it is told to stop with SIGTERM instead, and must finish what plays (promise P40).
+//!
 //! Exit code 1, and a line for each fault, if anything was lost, doubled or untrue.
 
 mod client;
@@ -40,6 +42,9 @@ struct Arguments {
     /// The kill comes at a random moment of this time after the first request.
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     window: Duration,
+    /// SIGTERM instead of SIGKILL: every prompt that was accepted must be heard whole, loops excepted.
+    #[arg(long)]
+    drain: bool,
     /// Makes other rounds.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -72,9 +77,14 @@ async fn main() -> anyhow::Result<()> {
         let after = arguments.window.mul_f64(random.random::<f64>());
         let mut calls = client.begin(round, arguments.calls, random.random());
         sleep(after).await;
-        server.kill()?;
+        if arguments.drain {
+            tally.drained.push(server.drain().await?);
+        } else {
+            server.kill()?;
+        }
+        calls.stop_asking().await;
         // A process that has just begun to recover is no safer than others.
-        if random.random_bool(0.2) {
+        if !arguments.drain && random.random_bool(0.2) {
             server.spawn()?;
             sleep(Duration::from_millis(random.random_range(0..400))).await;
             server.kill()?;
@@ -107,7 +117,8 @@ async fn main() -> anyhow::Result<()> {
         println!("FAULT {fault}");
     }
     anyhow::ensure!(tally.faults.is_empty(), "{} faults", tally.faults.len());
-    println!("ok kill: {} kills, {}", tally.kills, tally.summary());
+    let what = if arguments.drain { "drain" } else { "kill" };
+    println!("ok {what}: {} stops, {}", tally.kills, tally.summary());
     Ok(())
 }
 

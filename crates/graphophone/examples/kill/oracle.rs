@@ -12,6 +12,8 @@ use crate::journal::{CallSeen, Inside, Journal, LOOP, Number, OPERATIONS, Told, 
 pub(crate) struct Tally {
     pub(crate) kills: u32,
     pub(crate) faults: Vec<String>,
+    /// Of each stop by SIGTERM: until `/readyz` said so, until the end.
+    pub(crate) drained: Vec<(Duration, Duration)>,
     calls: u64,
     operations: u64,
     ended: BTreeMap<String, u64>,
@@ -97,6 +99,9 @@ impl Tally {
             };
             let status = end.value["resourceData"]["status"].as_str().unwrap_or_default();
             *self.ended.entry(status.to_owned()).or_default() += 1;
+            if !self.drained.is_empty() && operation != LOOP && status != "completed" {
+                faults.push(format!("operation {operation} is {status}, cut by a drain"));
+            }
             faults.extend(judge_audio(call, operation, status, &end.value["resourceData"]));
         }
     }
@@ -131,6 +136,12 @@ impl Tally {
         rows.push(("notifications".to_owned(), self.notifications));
         rows.push(("of them taken more than once".to_owned(), self.repeated_posts));
         rows.push(("dialogs acknowledged, all released".to_owned(), self.dialogs));
+        if let (Some(said), Some(took)) = (
+            self.drained.iter().map(|(said, _)| *said).max(),
+            self.drained.iter().map(|(_, took)| *took).max(),
+        ) {
+            println!("/readyz said so within {said:.1?}, the longest drain took {took:.1?}");
+        }
         rows.push(("faults".to_owned(), self.faults.len() as u64));
         let rows: String = rows.iter().map(|(what, n)| format!("| {what} | {n} |\n")).collect();
         format!(

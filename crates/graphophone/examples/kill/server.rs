@@ -31,7 +31,7 @@ impl ServerUnderFire {
             "[http]\nlisten = \"{http}\"\n[https]\nlisten = \"127.0.0.1:0\"\n\
              [sip]\nlisten = [\"udp:{sip}\"]\ndigest = [\"MD5\"]\n\
              [rtp]\nports = \"20000-31999\"\nbind = \"127.0.0.1\"\n\
-             [callbacks]\ntimeout = \"5s\"\n",
+             [callbacks]\ntimeout = \"5s\"\n[server]\ndrain = \"60s\"\n",
         );
         std::fs::write(directory.join("kill.toml"), config)?;
         let directory = directory.to_owned();
@@ -78,6 +78,27 @@ impl ServerUnderFire {
             anyhow::ensure!(Instant::now() < deadline, "the server does not start in time");
             sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// SIGTERM; waits for the end. How long `/readyz` took to say so, and how long the drain took.
+    pub(crate) async fn drain(&mut self) -> anyhow::Result<(Duration, Duration)> {
+        let mut child = self.child.take().context("it was stopped before")?;
+        let pid = rustix::process::Pid::from_child(&child);
+        let begun = Instant::now();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let url = format!("http://{}/readyz", self.http);
+        while reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let said = begun.elapsed();
+        let status = loop {
+            match child.try_wait()? {
+                Some(status) => break status,
+                None => sleep(Duration::from_millis(5)).await,
+            }
+        };
+        anyhow::ensure!(status.success(), "a drained server ends with {status}");
+        Ok((said, begun.elapsed()))
     }
 
     /// SIGKILL.
