@@ -1,30 +1,33 @@
 //! One task owns one call: it waits for an input, gives it to the core, and carries the outputs
 //! out. There is no lock around a call.
 
+mod wake;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use futures::future::{BoxFuture, OptionFuture};
 use graphophone_call::{
     Call, CallState, Command, Input, LegCommand, LegEvent, Operation, OperationId, Output,
-    ResultInfo, Tone,
+    ResultInfo,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
-use graphophone_media::engine::{PlayoutId, StreamEvent, StreamHandle};
+use graphophone_media::engine::StreamEvent;
 use graphophone_sip::{LegHandle, LegSignal, LegSinks};
 use graphophone_store::StoreError;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use tracing::{debug, error, info, trace, warn};
 
 use super::{
-    audio::{Audio, News},
+    audio::Audio,
     backlog::{Backlog, Change, is_lasting},
     ledger::{Entry, unix_millis},
     registry::{Listed, Shared},
     request::{CommandError, Once, Reply, Request, View},
 };
+use wake::Wake;
 
 /// How the call reaches its far end.
 pub(super) enum Line {
@@ -63,21 +66,6 @@ pub(super) struct CallTask {
     follow_ups: VecDeque<Input>,
     /// Last, so that the call is found as long as there is anything of it.
     _listed: Listed,
-}
-
-/// What woke the task.
-enum Wake {
-    Request(Request),
-    Input(Input),
-    Stream(Arc<StreamHandle>),
-    Dialog(String),
-    PlayedOut(PlayoutId),
-    Prepared(News),
-    Dialled(Result<LegHandle, ResultInfo>),
-    Drains,
-    ServerStops,
-    Abandoned,
-    Retry,
 }
 
 impl CallTask {
@@ -202,41 +190,6 @@ impl CallTask {
     async fn stop(&mut self) -> Result<(), StoreError> {
         self.knows_of_stop = true;
         self.handle(Input::ServerStops).await
-    }
-
-    /// Waits for the next thing to happen; cancel-safe, decides nothing.
-    async fn next(&mut self) -> Wake {
-        let deadline = self.call.poll_timeout().map(Instant::from_std);
-        let retry = self.backlog.as_ref().map(|backlog| backlog.due);
-        tokio::select! {
-            biased;
-            () = self.shared.abandoned.cancelled() => Wake::Abandoned,
-            Some(signal) = self.signals.recv() => match signal {
-                LegSignal::Event(event) => Wake::Input(Input::Leg(event)),
-                LegSignal::Stream(stream) => Wake::Stream(stream),
-                LegSignal::Dialog(dialog) => Wake::Dialog(dialog),
-            },
-            Some(event) = self.stream_events.recv() => match event {
-                StreamEvent::Finished(id) => Wake::PlayedOut(id),
-                StreamEvent::Tone(code) => match Tone::from_event_code(code) {
-                    Some(tone) => Wake::Input(Input::Leg(LegEvent::Tone(tone))),
-                    None => Box::pin(self.next()).await,
-                },
-                StreamEvent::Stopped(_) | StreamEvent::Receiving => Box::pin(self.next()).await,
-            },
-            Some(news) = self.audio.news() => Wake::Prepared(news),
-            Some(outcome) = &mut self.dialling => {
-                self.dialling = None.into();
-                Wake::Dialled(outcome)
-            }
-            () = self.shared.stopping.cancelled(), if !self.knows_of_stop => Wake::ServerStops,
-            () = self.shared.draining.cancelled(), if !self.is_draining => Wake::Drains,
-            Some(request) = self.requests.recv() => Wake::Request(request),
-            () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => Wake::Retry,
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                Wake::Input(Input::Timeout)
-            }
-        }
     }
 
     async fn handle_request(&mut self, request: Request) -> Result<(), StoreError> {

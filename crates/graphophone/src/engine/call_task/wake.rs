@@ -1,0 +1,63 @@
+//! What a call's task waits for.
+
+use std::sync::Arc;
+
+use graphophone_call::{Input, LegEvent, ResultInfo, Tone};
+use graphophone_media::engine::{PlayoutId, StreamEvent, StreamHandle};
+use graphophone_sip::{LegHandle, LegSignal};
+use tokio::time::{Instant, sleep_until};
+
+use super::CallTask;
+use crate::engine::{audio::News, request::Request};
+
+/// What woke the task.
+pub(super) enum Wake {
+    Request(Request),
+    Input(Input),
+    Stream(Arc<StreamHandle>),
+    Dialog(String),
+    PlayedOut(PlayoutId),
+    Prepared(News),
+    Dialled(Result<LegHandle, ResultInfo>),
+    Drains,
+    ServerStops,
+    Abandoned,
+    Retry,
+}
+
+impl CallTask {
+    /// Waits for the next thing to happen; cancel-safe, decides nothing.
+    pub(super) async fn next(&mut self) -> Wake {
+        let deadline = self.call.poll_timeout().map(Instant::from_std);
+        let retry = self.backlog.as_ref().map(|backlog| backlog.due);
+        tokio::select! {
+            biased;
+            () = self.shared.abandoned.cancelled() => Wake::Abandoned,
+            Some(signal) = self.signals.recv() => match signal {
+                LegSignal::Event(event) => Wake::Input(Input::Leg(event)),
+                LegSignal::Stream(stream) => Wake::Stream(stream),
+                LegSignal::Dialog(dialog) => Wake::Dialog(dialog),
+            },
+            Some(event) = self.stream_events.recv() => match event {
+                StreamEvent::Finished(id) => Wake::PlayedOut(id),
+                StreamEvent::Tone(code) => match Tone::from_event_code(code) {
+                    Some(tone) => Wake::Input(Input::Leg(LegEvent::Tone(tone))),
+                    None => Box::pin(self.next()).await,
+                },
+                StreamEvent::Stopped(_) | StreamEvent::Receiving => Box::pin(self.next()).await,
+            },
+            Some(news) = self.audio.news() => Wake::Prepared(news),
+            Some(outcome) = &mut self.dialling => {
+                self.dialling = None.into();
+                Wake::Dialled(outcome)
+            }
+            () = self.shared.stopping.cancelled(), if !self.knows_of_stop => Wake::ServerStops,
+            () = self.shared.draining.cancelled(), if !self.is_draining => Wake::Drains,
+            Some(request) = self.requests.recv() => Wake::Request(request),
+            () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => Wake::Retry,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                Wake::Input(Input::Timeout)
+            }
+        }
+    }
+}
