@@ -27,7 +27,7 @@ use crate::{
     auth::{Authority, Keys, tls, token_endpoint::Scheme, unix_now},
     config::{self, Config, Profile},
     engine::{Calls, CallsParts, DialRules, Door, recover, unix_millis},
-    outbox::{DeliverSettings, Deliverer, Outbox, Settings as OutboxSettings, Trust},
+    outbox::{Deliverer, Outbox, Trust},
     prompts::{Guard, Prompts, SystemResolver},
 };
 
@@ -84,6 +84,9 @@ pub struct Ready {
     /// Its secret (dev profile only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_secret: Option<String>,
+    /// What signs its notifications, `whsec_…` (dev profile only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_secret: Option<String>,
     /// Bearer token of the admin API (dev profile only).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin_token: Option<String>,
@@ -198,7 +201,13 @@ impl Server {
             udp: sip.udp_addrs().first().copied(),
             tcp: sip.tcp_addrs().first().copied(),
         };
-        let state = AppState::new(&config, authority, calls.clone(), store.clone(), addresses.udp);
+        let state = AppState::new(
+            &config,
+            authority,
+            calls.clone(),
+            (store.clone(), outbox.clone()),
+            addresses.udp,
+        );
         let router = api::router(state.clone());
         let stop = axum_server::Handle::new();
         let upkeep = vec![
@@ -227,6 +236,9 @@ impl Server {
             tenant: app.map(|app| app.tenant),
             client_id: app.map(|app| app.id),
             client_secret: app.and_then(|app| app.secret.as_ref()).map(|s| s.expose().to_owned()),
+            webhook_secret: app
+                .and_then(|app| app.webhook_secret.as_ref())
+                .map(|s| s.expose().to_owned()),
             admin_token: config
                 .admin
                 .token
@@ -422,11 +434,10 @@ async fn start_outbox(
         }),
         Arc::new(unix_millis),
         Trust::system_and(Vec::new()),
-        DeliverSettings { total_timeout: config.callbacks.timeout.0, ..DeliverSettings::default() },
-    );
-    let mut settings = OutboxSettings::default();
-    settings.schedule.give_up_after = config.callbacks.give_up_after.0;
-    Outbox::start(store.clone(), deliverer, settings)
+        config.deliver_settings(),
+    )
+    .signing_with(config.webhook_secrets());
+    Outbox::start(store.clone(), deliverer, config.outbox_settings())
         .await
         .map_err(|error| set_up("store.path: owed notifications cannot be read", error.into()))
 }

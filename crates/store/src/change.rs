@@ -6,9 +6,9 @@ use rusqlite::{Connection, named_params};
 
 use crate::{
     error::StoreError,
-    query::Id,
+    query::{self, Id},
     record::{
-        CallRecord, Commit, Committed, Cutoff, NewNotification, NotificationRecord,
+        CallRecord, Commit, Committed, Cutoff, DeliveryFilter, NewNotification, NotificationRecord,
         NotificationState, OperationRecord, Pruned, RequestRecord, Sequence, UnixMillis,
     },
     writer::Tally,
@@ -165,6 +165,34 @@ pub(crate) fn settle(
         NotificationState::GivenUp => tally.given_up += 1,
     }
     Ok(())
+}
+
+/// Makes settled notifications owed again, one page of those that the filter names. They keep their
+/// place in the order, their id and body, and what their attempts came to.
+pub(crate) fn replay(
+    connection: &Connection,
+    tally: &mut Tally,
+    filter: &DeliveryFilter,
+    now: UnixMillis,
+) -> Result<Vec<NotificationRecord>, StoreError> {
+    let mut replayed = query::settled(connection, filter)?;
+    for record in &mut replayed {
+        connection
+            .prepare_cached(
+                "UPDATE notification SET state = 0, next_attempt_at = :now, settled_at = NULL
+                 WHERE sequence = :sequence",
+            )?
+            .execute(named_params! {":now": now, ":sequence": record.sequence})?;
+        match record.state {
+            NotificationState::Owed => {}
+            NotificationState::Delivered => tally.delivered -= 1,
+            NotificationState::GivenUp => tally.given_up -= 1,
+        }
+        record.state = NotificationState::Owed;
+        record.next_attempt_at = now;
+        record.settled_at = None;
+    }
+    Ok(replayed)
 }
 
 /// Removes one chunk. A call that owes something or has an unfinished operation stays.

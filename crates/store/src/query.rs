@@ -206,8 +206,38 @@ pub(crate) fn deliveries(
     connection: &Connection,
     filter: &DeliveryFilter,
 ) -> rusqlite::Result<Vec<NotificationRecord>> {
-    let mut sql = format!("{} WHERE sequence > ?", select(NOTIFICATION, "notification"));
-    let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(filter.after)];
+    let (conditions, values) = conditions(filter);
+    connection
+        .prepare_cached(&format!("{} WHERE {conditions}", select(NOTIFICATION, "notification")))?
+        .query_map(rusqlite::params_from_iter(values), notification_row)?
+        .collect()
+}
+
+/// The same without those that are owed.
+pub(crate) fn settled(
+    connection: &Connection,
+    filter: &DeliveryFilter,
+) -> rusqlite::Result<Vec<NotificationRecord>> {
+    let (conditions, values) = conditions(filter);
+    connection
+        .prepare_cached(&format!(
+            "{} WHERE state <> 0 AND {conditions}",
+            select(NOTIFICATION, "notification")
+        ))?
+        .query_map(rusqlite::params_from_iter(values), notification_row)?
+        .collect()
+}
+
+pub(crate) fn last(connection: &Connection) -> rusqlite::Result<Sequence> {
+    connection
+        .prepare_cached("SELECT coalesce(max(sequence), 0) FROM notification")?
+        .query_row([], |row| row.get(0))
+}
+
+/// What stands behind WHERE for a filter, with its values; ends in the page's limit.
+fn conditions(filter: &DeliveryFilter) -> (String, Vec<Box<dyn ToSql>>) {
+    let mut sql = "sequence > ? AND sequence <= ?".to_owned();
+    let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(filter.after), Box::new(filter.up_to)];
     match filter.state {
         // The constant makes the partial index usable.
         Some(NotificationState::Owed) => sql.push_str(" AND state = 0"),
@@ -228,10 +258,7 @@ pub(crate) fn deliveries(
     }
     sql.push_str(" ORDER BY sequence LIMIT ?");
     values.push(Box::new(filter.limit.min(1_000)));
-    connection
-        .prepare_cached(&sql)?
-        .query_map(rusqlite::params_from_iter(values), notification_row)?
-        .collect()
+    (sql, values)
 }
 
 pub(crate) fn request(

@@ -227,6 +227,8 @@ pub struct DeliveryFilter {
     pub tenant: Option<TenantId>,
     /// Only behind this sequence: the last one of the previous page.
     pub after: Sequence,
+    /// Only up to this sequence, itself included.
+    pub up_to: Sequence,
     /// At most this many; values above 1,000 count as 1,000.
     pub limit: u32,
 }
@@ -234,7 +236,15 @@ pub struct DeliveryFilter {
 impl Default for DeliveryFilter {
     /// The first 100 of all.
     fn default() -> Self {
-        Self { state: None, call_id: None, app: None, tenant: None, after: Sequence(0), limit: 100 }
+        Self {
+            state: None,
+            call_id: None,
+            app: None,
+            tenant: None,
+            after: Sequence(0),
+            up_to: Sequence(u64::MAX),
+            limit: 100,
+        }
     }
 }
 

@@ -156,6 +156,21 @@ impl Store {
         self.settle(Settle { sequence, state, error: Some(error), at: now }).await
     }
 
+    /// Makes settled notifications owed again at `now`: the page of them that `filter` names, in
+    /// order, with their id, body, place in the order and attempts as they were. What is owed
+    /// already is no part of it. The sums stay true: what was delivered or given up is pending.
+    ///
+    /// # Errors
+    /// A fault of the disk; then nothing has changed.
+    pub async fn replay(
+        &self,
+        filter: DeliveryFilter,
+        now: UnixMillis,
+    ) -> Result<Vec<NotificationRecord>, StoreError> {
+        self.write(true, move |connection, tally| change::replay(connection, tally, &filter, now))
+            .await
+    }
+
     /// Removes final operations, also of calls that go on; terminated calls; and settled
     /// notifications, as far as `before` allows. Whatever is owed or unfinished stays, and so does
     /// a call that it belongs to. Works in small steps between other writes.
@@ -259,6 +274,14 @@ impl Store {
         filter: DeliveryFilter,
     ) -> Result<Vec<NotificationRecord>, StoreError> {
         self.inner.reader.read(move |connection| query::deliveries(connection, &filter)).await
+    }
+
+    /// The last notification that there is; 0 without any.
+    ///
+    /// # Errors
+    /// A fault of the disk.
+    pub async fn last_notification(&self) -> Result<Sequence, StoreError> {
+        self.inner.reader.read(query::last).await
     }
 
     /// How many notifications were created, delivered, given up and are owed.

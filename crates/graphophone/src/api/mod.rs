@@ -3,6 +3,7 @@
 mod actions;
 mod admin;
 mod calls;
+mod deliveries;
 mod graph;
 mod health;
 pub(crate) mod incoming;
@@ -56,7 +57,9 @@ pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/graphophone/v1/deliveries", get(admin::deliveries))
+        .route("/graphophone/v1/deliveries", get(deliveries::list))
+        .route("/graphophone/v1/deliveries/replay", post(deliveries::replay_all))
+        .route("/graphophone/v1/deliveries/{sequence}/replay", post(deliveries::replay_one))
         .route("/graphophone/v1/load", get(admin::load))
         .route("/graphophone/v1/samples/{name}", get(samples::sample))
         .route("/graphophone/v1/phone", get(phone::status))

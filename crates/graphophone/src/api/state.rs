@@ -18,6 +18,7 @@ use crate::{
     auth::{AdminToken, Authority, RoleSet},
     config::{CompatMode, Config, Pattern, Profile, SipListen},
     engine::Calls,
+    outbox::Outbox,
     prompts::{AllowRule, Guard, GuardSettings},
 };
 
@@ -31,6 +32,7 @@ struct Inner {
     authority: Authority,
     calls: Calls,
     store: Store,
+    outbox: Outbox,
     admin: Option<AdminToken>,
     compat: Compat,
     public_url: Option<String>,
@@ -58,7 +60,7 @@ impl AppState {
         config: &Config,
         authority: Authority,
         calls: Calls,
-        store: Store,
+        (store, outbox): (Store, Outbox),
         sip_address: Option<SocketAddr>,
     ) -> Self {
         let bot = |app: &crate::config::App| {
@@ -73,6 +75,7 @@ impl AppState {
                 authority,
                 calls,
                 store,
+                outbox,
                 admin: config
                     .admin
                     .token
@@ -114,6 +117,10 @@ impl AppState {
 
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.inner.outbox
     }
 
     /// Whether a request may use the admin API; without a configured token nobody may.

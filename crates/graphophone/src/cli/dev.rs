@@ -79,6 +79,9 @@ fn welcome(ready: &Ready, profile: Profile) -> String {
         return text;
     };
     let http = &ready.http;
+    if let Some(secret) = &ready.webhook_secret {
+        text += &format!("  webhook secret {secret}\n");
+    }
     if let Some(ca) = &ready.ca {
         text += &format!("  CA file        {}\n", ca.display());
     }

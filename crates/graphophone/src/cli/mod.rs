@@ -4,6 +4,7 @@ mod bench;
 mod check_config;
 mod demo;
 mod dev;
+mod notifications;
 mod open_files;
 mod play;
 mod progress;
@@ -43,6 +44,8 @@ enum Command {
     Play(play::Play),
     /// Gets an access token from a running server and prints it.
     Token(token::Token),
+    /// Lists what a running server owes to bots and has delivered to them, or sends it again.
+    Notifications(notifications::Notifications),
     /// Measures how many calls this machine carries, and at what cost.
     ///
     /// Starts a server of its own on one core, and a far end, meter and bot on another; all on
@@ -158,6 +161,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => dev::run(args, Profile::Production).await,
         Command::Play(args) => play::run(args).await,
         Command::Token(args) => token::run(args).await,
+        Command::Notifications(args) => notifications::run(args).await,
         Command::Bench(args) => bench::run(args).await,
         Command::CheckConfig(args) => check_config::run(&args),
     };

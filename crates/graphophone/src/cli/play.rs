@@ -81,6 +81,10 @@ pub(super) async fn run(args: Play) -> Result<(), Failure> {
         tenant,
         secret: Some(Secret::new(credentials.client_secret.clone())),
         secret_env: None,
+        webhook_secret: None,
+        webhook_secret_env: None,
+        webhook_secret_previous: None,
+        webhook_secret_previous_env: None,
         roles: vec!["Calls.Initiate.All".to_owned()],
         calling_webhook: None,
     });

@@ -63,6 +63,7 @@ impl Config {
         self.check_identities(faults);
         self.check_lines(faults);
         self.check_limits(faults);
+        self.check_callbacks(faults);
     }
 
     fn check_listeners(&self, faults: &mut Faults) {
@@ -206,7 +207,6 @@ impl Config {
             ("prompts.max_bytes", self.prompts.max_bytes.0),
             ("prompts.max_duration", self.prompts.max_duration.0.as_millis() as u64),
             ("prompts.timeout", self.prompts.timeout.0.as_millis() as u64),
-            ("callbacks.timeout", self.callbacks.timeout.0.as_millis() as u64),
             ("calls.keep_alive", self.calls.keep_alive.0.as_millis() as u64),
             ("calls.answer_within", self.calls.answer_within.0.as_millis() as u64),
             ("calls.ring_for", self.calls.ring_for.0.as_millis() as u64),

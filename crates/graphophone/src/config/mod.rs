@@ -1,5 +1,6 @@
 //! The configuration: one typed value, read from layers and checked whole at start.
 
+mod callbacks;
 mod check;
 mod layers;
 mod values;
@@ -13,7 +14,7 @@ use std::{
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::{auth::Secret, prompts::AllowRule};
+use crate::{auth::Secret, outbox::Redirects, prompts::AllowRule};
 
 use check::Faults;
 pub use check::{ConfigError, Fault};
@@ -134,6 +135,10 @@ sections! {
         tenant: Uuid,
         secret: Option<Secret>,
         secret_env: Option<String>,
+        webhook_secret: Option<Secret>,
+        webhook_secret_env: Option<String>,
+        webhook_secret_previous: Option<Secret>,
+        webhook_secret_previous_env: Option<String>,
         #[serde(default)]
         roles: Vec<String>,
         #[serde(default, deserialize_with = "values::url")]
@@ -177,8 +182,14 @@ sections! {
         #[serde(deserialize_with = "values::list")]
         allow: Vec<AllowRule>,
         timeout: Interval,
+        connect_timeout: Interval,
+        retry_at: Vec<Interval>,
+        jitter_percent: u8,
+        retry_after_limit: Interval,
         give_up_after: Interval,
         keep_given_up: Interval,
+        concurrency: usize,
+        redirects: Redirects,
     }
     /// `[limits]`
     Limits { calls: usize, queued_operations: usize, }
@@ -229,6 +240,7 @@ impl Config {
         config.read_secrets(&mut faults);
         if config.profile == Profile::Dev {
             config.add_dev_phone();
+            config.add_dev_webhook_secrets();
         }
         // Where entries are missing, what refers to them would be called a fault, too.
         if is_whole {
@@ -248,14 +260,33 @@ impl Config {
         }
     }
 
-    /// Puts values from the environment where `secret_env` names them.
+    fn add_dev_webhook_secrets(&mut self) {
+        for app in &mut self.apps {
+            if app.webhook_secret.is_none() && app.webhook_secret_env.is_none() {
+                app.webhook_secret = Some(Secret::new(DEV_WEBHOOK_SECRET));
+            }
+        }
+    }
+
+    /// Puts values from the environment where `secret_env` and the like name them.
     fn read_secrets(&mut self, faults: &mut Faults) {
         for app in &mut self.apps {
-            let Some(name) = &app.secret_env else { continue };
-            match std::env::var(name) {
-                Ok(secret) => app.secret = Some(Secret::new(secret)),
-                Err(_) => faults
-                    .add("app.secret_env", format!("the environment variable {name} is not set")),
+            for (setting, name, secret) in [
+                ("app.secret_env", &app.secret_env, &mut app.secret),
+                ("app.webhook_secret_env", &app.webhook_secret_env, &mut app.webhook_secret),
+                (
+                    "app.webhook_secret_previous_env",
+                    &app.webhook_secret_previous_env,
+                    &mut app.webhook_secret_previous,
+                ),
+            ] {
+                let Some(name) = name else { continue };
+                match std::env::var(name) {
+                    Ok(value) => *secret = Some(Secret::new(value)),
+                    Err(_) => {
+                        faults.add(setting, format!("the environment variable {name} is not set"));
+                    }
+                }
             }
         }
     }
@@ -265,5 +296,8 @@ impl Config {
 pub const DEV_PHONE_USER: &str = "phone";
 /// Its digest password; the dev profile listens on loopback only.
 pub const DEV_PHONE_PASSWORD: &str = "dev-phone-password";
+/// What signs the notifications of the dev profile to applications without a `webhook_secret`;
+/// an example, as everything there.
+pub const DEV_WEBHOOK_SECRET: &str = "whsec_ZGV2LXdlYmhvb2stc2VjcmV0LW5vdC1mb3ItcHJvZHVjdGlvbg==";
 /// The Graph user id that calls it.
 pub const DEV_PHONE_USER_ID: &str = "00000000-0000-0000-0000-000000000001";

@@ -1,6 +1,6 @@
 //! What the outbox did so far, as numbers for `/metrics` and `/healthz`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// How one attempt ended: the `outcome` label of `graphophone_delivery_attempts_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,8 @@ pub struct Counters {
     attempts: [AtomicU64; AttemptOutcome::ALL.len()],
     delivered: AtomicU64,
     given_up: AtomicU64,
-    pending: AtomicU64,
+    /// Below zero for a moment when a replayed one is delivered before it is counted.
+    pending: AtomicI64,
 }
 
 impl Counters {
@@ -82,7 +83,7 @@ impl Counters {
 
     /// Notifications owed now, those from before the start included.
     pub fn pending(&self) -> u64 {
-        self.pending.load(Ordering::Relaxed)
+        u64::try_from(self.pending.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     pub(super) fn count_attempt(&self, outcome: AttemptOutcome) {
@@ -90,6 +91,7 @@ impl Counters {
     }
 
     pub(super) fn owe(&self, notifications: u64) {
+        let notifications = i64::try_from(notifications).unwrap_or(i64::MAX);
         self.pending.fetch_add(notifications, Ordering::Relaxed);
     }
 

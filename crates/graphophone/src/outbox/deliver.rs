@@ -11,19 +11,23 @@ use reqwest::{
         RETRY_AFTER, USER_AGENT,
     },
 };
-use url::Url;
 use uuid::Uuid;
 
 use super::{
     client::{AddressGuard, Clients, Trust, refusal_in},
     counters::AttemptOutcome,
+    redirect::{self, Hop, Redirects},
     schedule::retry_after,
+    signature::WebhookSecrets,
 };
 
 /// Makes the bearer token of one attempt (the compact JWT, without `Bearer`).
 pub type Signer = Arc<dyn Fn(&NotificationRecord, UnixMillis) -> String + Send + Sync>;
 /// Tells the wall-clock time.
 pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
+/// Signatures over id, timestamp and body, a blank between two (Standard Webhooks 1.0.0).
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// Read of an answer's body at most, and only to be able to use the connection again.
 const ANSWER_LIMIT: usize = 64 * 1024;
@@ -39,23 +43,17 @@ pub struct DeliverSettings {
     pub connect_timeout: Duration,
     /// For the whole attempt up to the answer's head, redirects included.
     pub total_timeout: Duration,
-    /// Redirects followed at most.
-    pub redirects: u32,
-    /// Whether the bearer token goes along when a redirect leads to another origin. Off: such a
-    /// target gets the notification without `Authorization`, so that nobody can lure a token
-    /// away. Bots that move between regions by redirect, and check tokens there, need it on; then
-    /// it goes to https targets only.
-    pub token_follows_redirects: bool,
+    /// Which redirects are followed, three for an attempt at most.
+    pub redirects: Redirects,
 }
 
 impl Default for DeliverSettings {
-    /// 5 s, 15 s, 3 redirects, the token stays at its origin.
+    /// 5 s, 15 s, no redirects.
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(5),
             total_timeout: Duration::from_secs(15),
-            redirects: 3,
-            token_follows_redirects: false,
+            redirects: Redirects::Refuse,
         }
     }
 }
@@ -64,6 +62,7 @@ impl Default for DeliverSettings {
 pub struct Deliverer {
     clients: Clients,
     signer: Signer,
+    secrets: WebhookSecrets,
     now: WallClock,
     settings: DeliverSettings,
 }
@@ -94,7 +93,13 @@ impl Deliverer {
         settings: DeliverSettings,
     ) -> Self {
         let clients = Clients::new(guard, trust, settings.connect_timeout);
-        Self { clients, signer, now, settings }
+        Self { clients, signer, secrets: WebhookSecrets::default(), now, settings }
+    }
+
+    /// The same with signatures by these secrets beside the token.
+    #[must_use]
+    pub fn signing_with(self, secrets: WebhookSecrets) -> Self {
+        Self { secrets, ..self }
     }
 
     pub(super) fn now(&self) -> UnixMillis {
@@ -116,32 +121,30 @@ impl Deliverer {
     }
 
     async fn follow(&self, notification: &NotificationRecord) -> (Attempt, Option<Response>) {
-        let first = match parse(&notification.url) {
+        let first = match redirect::parse(&notification.url) {
             Ok(url) => url,
             Err(cause) => return (Attempt::new(AttemptOutcome::BadUrl, cause), None),
         };
-        let mut url = first.clone();
-        let mut hops = 0;
+        let mut hop = Hop { url: first.clone(), with_proof: true };
+        let mut followed = 0;
         loop {
-            let with_token = hops == 0
-                || url.origin() == first.origin()
-                || (self.settings.token_follows_redirects && url.scheme() == "https");
-            let answer = match self.post(notification, &url, with_token).await {
+            let answer = match self.post(notification, &hop).await {
                 Ok(answer) => answer,
                 Err(attempt) => return (attempt, None),
             };
             let status = answer.status();
-            if !is_followed(status) {
+            if !redirect::is_redirect(status) {
                 return (self.judge(status, answer.headers()), Some(answer));
             }
-            hops += 1;
-            let target = if hops > self.settings.redirects {
-                Err(format!("more than {} redirects", self.settings.redirects))
+            followed += 1;
+            let next = if followed > redirect::HOPS {
+                Err(format!("more than {} redirects", redirect::HOPS))
             } else {
-                redirect_target(&url, answer.headers())
+                let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+                redirect::target(self.settings.redirects, &first, &hop.url, location)
             };
-            match target {
-                Ok(target) => url = target,
+            match next {
+                Ok(next) => hop = next,
                 Err(cause) => {
                     let cause = format!("{}: {cause}", describe(status));
                     return (Attempt::new(AttemptOutcome::Redirected, cause), Some(answer));
@@ -153,8 +156,7 @@ impl Deliverer {
     async fn post(
         &self,
         notification: &NotificationRecord,
-        url: &Url,
-        with_token: bool,
+        Hop { url, with_proof }: &Hop,
     ) -> Result<Response, Attempt> {
         self.clients
             .check_literal(url)
@@ -163,9 +165,15 @@ impl Deliverer {
             .clients
             .client(url)
             .map_err(|cause| Attempt::new(AttemptOutcome::Unreachable, cause))?;
-        let mut headers = headers(notification, self.now());
-        if with_token {
+        let timestamp = self.now().0.div_euclid(1_000);
+        let mut headers = headers(notification, timestamp);
+        if *with_proof {
             headers.insert(AUTHORIZATION, self.authorization(notification)?);
+            let id = notification.id.to_string();
+            let body = &notification.body;
+            if let Some(value) = self.secrets.header(notification.app, &id, timestamp, body) {
+                headers.insert(WEBHOOK_SIGNATURE, value);
+            }
         }
         let body = bytes::Bytes::from_owner(Arc::clone(&notification.body));
         // Put together by hand: the builder copies the headers into a map of its own.
@@ -203,38 +211,8 @@ impl Deliverer {
     }
 }
 
-/// Parses a URL that may be called at all. Credentials in it would displace our bearer token and
-/// are dropped.
-fn parse(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err("not an http or https URL".into());
-    }
-    // Both fail only for URLs without a host, which http URLs have.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    Ok(url)
-}
-
-const fn is_followed(status: StatusCode) -> bool {
-    // 303 asks for a GET, which would not deliver anything.
-    matches!(status.as_u16(), 301 | 302 | 307 | 308)
-}
-
-fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, String> {
-    let location = headers
-        .get(LOCATION)
-        .and_then(|value| value.to_str().ok())
-        .ok_or("no readable Location")?;
-    let target = from.join(location).map_err(|error| format!("Location is no URL: {error}"))?;
-    let target = parse(target.as_str())?;
-    if from.scheme() == "https" && target.scheme() != "https" {
-        return Err("from https to http is not followed".into());
-    }
-    Ok(target)
-}
-
-fn headers(notification: &NotificationRecord, now: UnixMillis) -> HeaderMap {
+/// `timestamp` is in unix seconds.
+fn headers(notification: &NotificationRecord, timestamp: i64) -> HeaderMap {
     const MESSAGE_ID: HeaderName = HeaderName::from_static("x-microsoft-skype-message-id");
     const ORIGINAL_MESSAGE_ID: HeaderName =
         HeaderName::from_static("x-microsoft-skype-original-message-id");
@@ -258,7 +236,7 @@ fn headers(notification: &NotificationRecord, now: UnixMillis) -> HeaderMap {
         (MESSAGE_ID, guid(attempt_id)),
         (ORIGINAL_MESSAGE_ID, guid(notification.id.0)),
         (WEBHOOK_ID, guid(notification.id.0)),
-        (WEBHOOK_TIMESTAMP, HeaderValue::from(now.0.div_euclid(1_000))),
+        (WEBHOOK_TIMESTAMP, HeaderValue::from(timestamp)),
     ])
 }
 

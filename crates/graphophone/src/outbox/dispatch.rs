@@ -1,6 +1,7 @@
 //! The running outbox: drives the lanes, keeps the store true, stops in order.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::Future,
     pin::Pin,
@@ -9,26 +10,25 @@ use std::{
 };
 
 use graphophone_call::CallId;
-use graphophone_store::{NotificationRecord, NotificationState, Store, StoreError};
+use graphophone_store::{DeliveryFilter, NotificationRecord, Sequence, Store, StoreError};
 use tokio::{
     sync::Notify,
     task::{JoinHandle, JoinSet},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    counters::{AttemptOutcome, Counters},
+    attempt::{attempt, fill_up},
+    counters::Counters,
     deliver::{Attempt, Deliverer, WallClock},
     holds::HoldId,
-    lanes::{Action, Failure, Lanes, Limits, Load, Start},
+    lanes::{Action, Lanes, Limits},
     schedule::Schedule,
 };
 
-/// Wait before the store is asked again after it failed.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// Wait after an attempt that ended in a panic of ours.
-const PANIC_PAUSE: Duration = Duration::from_secs(60);
+/// Notifications made owed again in one transaction; bounds how long other writes wait.
+const REPLAY_CHUNK: u32 = 200;
 
 /// How the outbox behaves.
 #[derive(Clone, Debug)]
@@ -72,19 +72,19 @@ impl fmt::Debug for Outbox {
 }
 
 /// One attempt at one notification.
-type Post = Box<
+pub(super) type Post = Box<
     dyn Fn(Arc<NotificationRecord>) -> Pin<Box<dyn Future<Output = Attempt> + Send>> + Send + Sync,
 >;
 
-struct Inner {
-    store: Store,
-    post: Post,
-    now: WallClock,
-    settings: Settings,
-    counters: Counters,
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) post: Post,
+    pub(super) now: WallClock,
+    pub(super) settings: Settings,
+    pub(super) counters: Counters,
     lanes: Mutex<Lanes>,
     /// Something changed in the lanes.
-    changed: Notify,
+    pub(super) changed: Notify,
     stopping: CancellationToken,
     driver: Mutex<Option<JoinHandle<()>>>,
 }
@@ -196,6 +196,22 @@ impl Outbox {
         HoldGuard { inner: Arc::clone(&self.inner), id }
     }
 
+    /// Makes settled notifications owed again, those that the filter names from its first page to
+    /// its last, whatever its limit: given up ones because the bot is well again, delivered ones
+    /// because it has lost them. They are sent with the id and the bytes of the first time, in the
+    /// order of their call: in front of what is still to come, unless that is under way. Gives how
+    /// many they are. One that is older than the schedule is long gets
+    /// [`Schedule::attempts_when_late`] attempts.
+    ///
+    /// # Errors
+    /// A fault of the store; some may be owed again by then.
+    pub async fn replay(&self, filter: DeliveryFilter) -> Result<u64, StoreError> {
+        let inner = Arc::clone(&self.inner);
+        // A caller that goes away must not leave behind what is owed and known to nobody.
+        let replaying = tokio::spawn(async move { inner.replay(filter).await });
+        replaying.await.unwrap_or(Err(StoreError::StoreClosed))
+    }
+
     /// What was done so far and what is owed.
     pub fn counters(&self) -> &Counters {
         &self.inner.counters
@@ -261,188 +277,35 @@ async fn drive(inner: Arc<Inner>) {
     }
 }
 
-/// Makes sure that a lane goes on whatever becomes of its attempt: a panic of ours must not
-/// silence a call until the next restart.
-struct Attempted {
-    inner: Arc<Inner>,
-    start: Start,
-    is_reported: bool,
-}
-
-impl Attempted {
-    fn settled(mut self, delivered: bool) {
-        self.is_reported = true;
-        self.inner.lanes().settled(Instant::now(), self.start.call_id, delivered);
-        self.inner.changed.notify_one();
-    }
-
-    fn again(mut self, attempts: u32, wait: Duration, failure: Failure) {
-        self.report(attempts, wait, failure);
-    }
-
-    fn report(&mut self, attempts: u32, wait: Duration, failure: Failure) {
-        self.is_reported = true;
-        let now = Instant::now();
-        let call_id = self.start.call_id;
-        self.inner.lanes().failed(now, call_id, attempts, now + wait, failure);
-        self.inner.changed.notify_one();
-    }
-}
-
-impl Drop for Attempted {
-    fn drop(&mut self) {
-        if !self.is_reported {
-            self.report(self.start.attempts, PANIC_PAUSE, Failure::Other);
-        }
-    }
-}
-
-/// What is to be recorded of an attempt.
-enum Verdict {
-    Delivered,
-    Again(Duration, Failure),
-    GiveUp,
-}
-
-async fn attempt(inner: Arc<Inner>, mut start: Start) {
-    let record = start.record.take();
-    let attempted = Attempted { inner: Arc::clone(&inner), start, is_reported: false };
-    let sequence = attempted.start.sequence;
-    let made = attempted.start.attempts.saturating_add(1);
-    let record = match record {
-        Some(record) => record,
-        None => match inner.store.notification(sequence).await {
-            Ok(Some(record)) if record.state == NotificationState::Owed => Arc::new(record),
-            Ok(_) => {
-                tracing::error!(%sequence, "a notification is not owed any more");
-                inner.counters.forget();
-                attempted.settled(false);
-                return;
-            }
-            Err(error) => {
-                tracing::warn!(%sequence, %error, "an owed notification cannot be read");
-                attempted.again(made - 1, STORE_PAUSE, Failure::Other);
-                return;
-            }
-        },
-    };
-
-    let begin = Instant::now();
-    let result = (inner.post)(Arc::clone(&record)).await;
-    inner.counters.count_attempt(result.outcome);
-    tracing::debug!(
-        id = %record.id, call_id = %record.call_id, %sequence, attempt = record.attempts + 1,
-        outcome = result.outcome.label(), cause = result.cause,
-        millis = begin.elapsed().as_millis(), "delivery attempt",
-    );
-
-    let verdict = inner.judge(&record, made, &result);
-    match inner.record(&record, &result, &verdict).await {
-        Ok(()) => {}
-        Err(StoreError::CallerNotOwed(_)) => {
-            tracing::error!(id = %record.id, "a notification was settled by somebody else");
-            inner.counters.forget();
-            attempted.settled(false);
-            return;
-        }
-        // The store is closed: the process ends, and the next start begins here again.
-        Err(_) => {
-            attempted.again(made - 1, PANIC_PAUSE, Failure::Other);
-            return;
-        }
-    }
-    match verdict {
-        Verdict::Delivered => {
-            inner.counters.count_delivered();
-            attempted.settled(true);
-        }
-        Verdict::Again(wait, failure) => attempted.again(made, wait, failure),
-        Verdict::GiveUp => {
-            inner.counters.count_given_up();
-            tracing::warn!(
-                id = %record.id, call_id = %record.call_id, app = %record.app,
-                attempts = record.attempts + 1,
-                cause = result.cause, "notification given up",
-            );
-            attempted.settled(false);
-        }
-    }
-}
-
-async fn fill_up(inner: Arc<Inner>, load: Load) {
-    let limit = u32::try_from(load.limit).unwrap_or(u32::MAX);
-    match inner.store.owed_of_call(load.call_id, load.after, limit).await {
-        Ok(records) => {
-            inner.lanes().loaded(Instant::now(), load, records);
-        }
-        Err(error) => {
-            tracing::warn!(call_id = %load.call_id, %error, "owed notifications cannot be read");
-            sleep(STORE_PAUSE).await;
-            inner.lanes().not_loaded(load);
-        }
-    }
-    inner.changed.notify_one();
-}
-
 impl Inner {
-    fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn judge(&self, record: &NotificationRecord, made: u32, result: &Attempt) -> Verdict {
-        let failure = match result.outcome {
-            AttemptOutcome::Delivered => return Verdict::Delivered,
-            AttemptOutcome::Gone | AttemptOutcome::BadUrl => return Verdict::GiveUp,
-            AttemptOutcome::BotFailed | AttemptOutcome::TimedOut | AttemptOutcome::Unreachable
-                if result.retry_after.is_none() =>
-            {
-                Failure::Outage
-            }
-            AttemptOutcome::BotFailed
-            | AttemptOutcome::TimedOut
-            | AttemptOutcome::Unreachable
-            | AttemptOutcome::Rejected
-            | AttemptOutcome::Redirected
-            | AttemptOutcome::Forbidden => Failure::Other,
-        };
-        let age = (self.now)().0.saturating_sub(record.created_at.0);
-        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
-        let schedule = &self.settings.schedule;
-        match schedule.after_failure(made, age, result.retry_after, rand::random()) {
-            Some(wait) => Verdict::Again(wait, failure),
-            None => Verdict::GiveUp,
-        }
-    }
-
-    /// Makes the verdict durable, however long the disk takes to recover: going on before would
-    /// repeat this notification behind a later one after a crash.
-    async fn record(
-        &self,
-        record: &NotificationRecord,
-        result: &Attempt,
-        verdict: &Verdict,
-    ) -> Result<(), StoreError> {
+    async fn replay(&self, mut filter: DeliveryFilter) -> Result<u64, StoreError> {
+        let mut replayed = 0;
+        filter.limit = REPLAY_CHUNK;
+        // What is delivered meanwhile matches again, or has come since: each is replayed once.
+        filter.up_to = filter.up_to.min(self.store.last_notification().await?);
         loop {
-            let (sequence, now) = (record.sequence, (self.now)());
-            let done = match verdict {
-                Verdict::Delivered => self.store.delivered(sequence, now).await,
-                Verdict::Again(wait, _) => {
-                    let next = now.plus(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
-                    self.store.attempt_failed(sequence, result.cause.clone(), next).await
-                }
-                Verdict::GiveUp => self.store.given_up(sequence, result.cause.clone(), now).await,
+            let page = self.store.replay(filter.clone(), (self.now)()).await?;
+            let Some(last) = page.last().map(|record| record.sequence) else {
+                tracing::info!(notifications = replayed, "owed again by a replay");
+                return Ok(replayed);
             };
-            match done {
-                Err(error @ (StoreError::CallerNotOwed(_) | StoreError::StoreClosed)) => {
-                    return Err(error);
-                }
-                Err(error) => {
-                    tracing::warn!(id = %record.id, %error, "an attempt cannot be recorded yet");
-                    sleep(STORE_PAUSE).await;
-                }
-                Ok(()) => return Ok(()),
+            replayed += page.len() as u64;
+            self.counters.owe(page.len() as u64);
+            let calls: BTreeMap<CallId, Sequence> =
+                page.iter().map(|record| (record.call_id, record.sequence)).collect();
+            let now = Instant::now();
+            let mut lanes = self.lanes();
+            for (call_id, last) in calls {
+                lanes.replay(now, call_id, last);
             }
+            drop(lanes);
+            self.changed.notify_one();
+            filter.after = last;
         }
+    }
+
+    pub(super) fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

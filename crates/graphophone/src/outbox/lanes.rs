@@ -4,25 +4,16 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use graphophone_call::CallId;
 use graphophone_store::{NotificationRecord, Owed, Sequence};
 use tokio::time::Instant;
-use url::Url;
 
-use super::holds::{HoldId, Holds, Moment};
-
-/// After an outage of at least this long, the first success at an endpoint lets everything that
-/// waits for it go at once, instead of at the end of waits of up to hours.
-const OUTAGE: Duration = Duration::from_secs(30);
-
-/// For so long after an outage a failure is taken for its aftermath (an attempt from before its
-/// end, a bot that is overrun by everything at once), and the next attempt comes within
-/// [`AFTERMATH_WAIT`].
-const AFTERMATH: Duration = Duration::from_secs(300);
-const AFTERMATH_WAIT: Duration = Duration::from_secs(30);
+use super::{
+    endpoints::{Endpoint, EndpointState, endpoint_of},
+    holds::{HoldId, Holds, Moment},
+};
 
 /// The bounds of the outbox.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +57,9 @@ pub(super) struct Start {
     pub(super) sequence: Sequence,
     /// Attempts made before this one since the start of the process.
     pub(super) attempts: u32,
+    /// When it would be due, if this is an attempt before its time to see whether the endpoint is
+    /// back: a failure then changes nothing for the notification.
+    pub(super) scheduled: Option<Instant>,
     /// `None`: read it from the store.
     pub(super) record: Option<Arc<NotificationRecord>>,
 }
@@ -90,9 +84,6 @@ pub(super) enum Failure {
     Other,
 }
 
-/// The place a URL is served at: scheme, host and port. URLs that are none share one.
-type Endpoint = Arc<str>;
-
 pub(super) struct Lanes {
     limits: Limits,
     lanes: HashMap<CallId, Lane>,
@@ -101,9 +92,13 @@ pub(super) struct Lanes {
     turn: VecDeque<Endpoint>,
     /// Lanes in `Waiting` and `Held`, by the time at which that ends.
     timers: BTreeSet<(Instant, CallId)>,
+    /// Endpoints that are down, by the time at which to look whether they still are.
+    probes: BTreeSet<(Instant, Endpoint)>,
     holds: Holds,
     loads: Vec<Load>,
     in_flight: usize,
+    /// Of these, at endpoints that seem to be down.
+    in_vain: usize,
     cached_bytes: usize,
 }
 
@@ -115,6 +110,8 @@ struct Lane {
     spilled_to: Option<Sequence>,
     /// The last one taken in.
     last: Sequence,
+    /// Earlier ones are owed again: the next load, or the one under way, begins at the first.
+    anew: bool,
     step: Step,
 }
 
@@ -123,6 +120,8 @@ struct Entry {
     endpoint: Endpoint,
     attempts: u32,
     due: Instant,
+    /// Attempted before it is due; see [`Start::scheduled`].
+    is_early: bool,
     /// When it was taken in, in the order of holds.
     owed: Moment,
     record: Option<Arc<NotificationRecord>>,
@@ -142,18 +141,6 @@ enum Step {
     Loading,
 }
 
-#[derive(Default)]
-struct EndpointState {
-    /// Lanes whose head goes here.
-    lanes: usize,
-    in_flight: usize,
-    ready: VecDeque<CallId>,
-    /// The first failure since the last success.
-    failing_since: Option<Instant>,
-    /// The end of its last outage.
-    recovered: Option<Instant>,
-}
-
 impl Lanes {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
@@ -162,9 +149,11 @@ impl Lanes {
             endpoints: HashMap::new(),
             turn: VecDeque::new(),
             timers: BTreeSet::new(),
+            probes: BTreeSet::new(),
             holds: Holds::default(),
             loads: Vec::new(),
             in_flight: 0,
+            in_vain: 0,
             cached_bytes: 0,
         }
     }
@@ -200,6 +189,7 @@ impl Lanes {
             endpoint: endpoint_of(&owed.url),
             attempts: 0,
             due: now,
+            is_early: false,
             owed: self.holds.moment(),
             record: None,
         };
@@ -207,18 +197,39 @@ impl Lanes {
         self.open_lane(now, owed.call_id, entry, spilled_to);
     }
 
+    /// Settled notifications of the call, the last of them `last`, are owed again, durably. They go
+    /// in the order of the store, in front of whatever is behind them in it, except an attempt that
+    /// is under way or about to be: what is remembered of the call is read from the store anew.
+    pub(super) fn replay(&mut self, now: Instant, call_id: CallId, last: Sequence) {
+        let Some(lane) = self.lanes.get_mut(&call_id) else {
+            let (queue, step) = (VecDeque::new(), Step::Loading);
+            let lane = Lane { queue, spilled_to: Some(last), last, anew: true, step };
+            self.lanes.insert(call_id, lane);
+            self.next_head(now, call_id, last);
+            return;
+        };
+        lane.last = lane.last.max(last);
+        lane.spilled_to = Some(lane.last);
+        lane.anew = true;
+        let kept = match lane.step {
+            Step::InFlight | Step::Ready => 1,
+            Step::Waiting(..) | Step::Held(_) | Step::Loading => 0,
+        };
+        if kept == 0 && lane.step != Step::Loading {
+            self.stop_waiting(call_id);
+            let lane = self.lane(call_id);
+            let head = Arc::clone(&lane.queue.front().expect("a waiting lane has a head").endpoint);
+            self.forget_behind(call_id, 0);
+            self.leave(&head);
+            self.next_head(now, call_id, last);
+        } else {
+            self.forget_behind(call_id, kept);
+        }
+    }
+
     /// Keeps what the call comes to owe from now on back until [`Lanes::release`] or `until`.
     pub(super) fn hold(&mut self, call_id: CallId, until: Instant) -> HoldId {
         self.holds.begin(call_id, until)
-    }
-
-    pub(super) fn release(&mut self, now: Instant, hold: HoldId) {
-        self.holds.end(hold);
-        let call_id = hold.call_id();
-        if let Some(Step::Held(until)) = self.lanes.get(&call_id).map(|lane| lane.step) {
-            self.timers.remove(&(until, call_id));
-            self.come_due(now, call_id);
-        }
     }
 
     /// What may be done now. Call again after every other method and at [`Lanes::next_timeout`].
@@ -227,11 +238,17 @@ impl Lanes {
             && at <= now
         {
             self.timers.pop_first();
+            self.stop_waiting(call_id);
             self.come_due(now, call_id);
+        }
+        while self.probes.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, endpoint)) = self.probes.pop_first() {
+                self.probe(now, &endpoint);
+            }
         }
         let mut actions: Vec<_> = self.loads.drain(..).map(Action::Load).collect();
         let mut passed_over = 0;
-        while passed_over < self.turn.len() {
+        while passed_over < self.turn.len() && self.in_flight < self.limits.total.max(1) {
             let Some(endpoint) = self.turn.pop_front() else { break };
             if !self.has_place(&endpoint) {
                 self.turn.push_back(endpoint);
@@ -253,7 +270,8 @@ impl Lanes {
 
     /// When to poll next, if nothing else happens.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        let timer = self.timers.first().map(|(at, _)| *at);
+        timer.into_iter().chain(self.probes.first().map(|(at, _)| *at)).min()
     }
 
     /// The head is delivered or given up, durably.
@@ -284,16 +302,30 @@ impl Lanes {
         head.due = next;
         if failure == Failure::Outage {
             let state = self.endpoints.get_mut(&head.endpoint).expect("it has a lane");
-            state.failing_since.get_or_insert(now);
-            if state.recovered.is_some_and(|at| now.duration_since(at) < AFTERMATH) {
-                head.due = next.min(now + AFTERMATH_WAIT);
+            if !state.is_failing() {
+                self.in_vain += state.in_flight;
+            }
+            head.due = state.seems_down(now, next);
+            if let Some(at) = state.probe_at {
+                self.probes.insert((at, Arc::clone(&head.endpoint)));
             }
         }
         self.wait(now, call_id, failure);
+        let lane = self.lane(call_id);
+        if lane.anew {
+            // What was replayed meanwhile need not wait for it.
+            let last = lane.last;
+            self.replay(now, call_id, last);
+        }
     }
 
     /// The result of a [`Load`].
     pub(super) fn loaded(&mut self, now: Instant, load: Load, records: Vec<NotificationRecord>) {
+        if self.lane(load.call_id).anew {
+            // It may have passed what is owed again since.
+            self.next_head(now, load.call_id, load.after);
+            return;
+        }
         let complete = records.len() < load.limit;
         let mut after = load.after;
         for record in records {
@@ -325,11 +357,18 @@ impl Lanes {
 
     /// Whether one more attempt may be made at the endpoint. Beside the fixed limits, an endpoint
     /// may use at most a quarter of what is free (and always one): endpoints that hang, however
-    /// many calls they have, take less and less and never the last places.
+    /// many calls they have, take less and less and never the last places. However many they are,
+    /// those that are known to be down have half of all places among them.
     fn has_place(&self, endpoint: &Endpoint) -> bool {
-        let used = self.endpoints.get(endpoint).map_or(0, |state| state.in_flight);
-        let free = self.limits.total.max(1).saturating_sub(self.in_flight);
-        free > 0 && used < self.limits.per_endpoint.max(1) && used.saturating_mul(4) <= free
+        let total = self.limits.total.max(1);
+        let (used, is_down) = self
+            .endpoints
+            .get(endpoint)
+            .map_or((0, false), |state| (state.in_flight, state.is_failing()));
+        let free = total.saturating_sub(self.in_flight);
+        let in_share = !is_down || self.in_vain < total.div_ceil(2);
+        let fits = used < self.limits.per_endpoint.max(1) && used.saturating_mul(4) <= free;
+        free > 0 && in_share && fits
     }
 
     fn start(&mut self, call_id: CallId) -> Start {
@@ -337,11 +376,13 @@ impl Lanes {
         lane.step = Step::InFlight;
         let head = lane.queue.front_mut().expect("a ready lane has a head");
         let record = head.record.take();
+        let scheduled = std::mem::take(&mut head.is_early).then_some(head.due);
         self.cached_bytes -= record.as_ref().map_or(0, |record| record.body.len());
         self.in_flight += 1;
         let state = self.endpoints.get_mut(&head.endpoint).expect("it has a lane");
         state.in_flight += 1;
-        Start { call_id, sequence: head.sequence, attempts: head.attempts, record }
+        self.in_vain += usize::from(state.is_failing());
+        Start { call_id, sequence: head.sequence, attempts: head.attempts, scheduled, record }
     }
 
     fn attempt_ended(&mut self, call_id: CallId) {
@@ -350,6 +391,7 @@ impl Lanes {
         let head = lane.queue.front().expect("an attempted lane has a head");
         let state = self.endpoints.get_mut(&head.endpoint).expect("it has a lane");
         state.in_flight -= 1;
+        self.in_vain -= usize::from(state.is_failing());
     }
 
     fn open_lane(
@@ -361,7 +403,8 @@ impl Lanes {
     ) {
         let last = spilled_to.unwrap_or(head.sequence);
         let queue = VecDeque::from([head]);
-        self.lanes.insert(call_id, Lane { queue, spilled_to, last, step: Step::Loading });
+        self.lanes
+            .insert(call_id, Lane { queue, spilled_to, last, anew: false, step: Step::Loading });
         self.next_head(now, call_id, last);
     }
 
@@ -375,38 +418,11 @@ impl Lanes {
             self.wait(now, call_id, Failure::Other);
         } else if let Some(known) = lane.spilled_to {
             lane.step = Step::Loading;
+            let after = if std::mem::take(&mut lane.anew) { Sequence(0) } else { after };
             self.loads.push(Load { call_id, after, limit, known });
         } else {
             self.lanes.remove(&call_id);
         }
-    }
-
-    /// The head waits until it is due.
-    fn wait(&mut self, now: Instant, call_id: CallId, failure: Failure) {
-        let lane = self.lane(call_id);
-        let due = lane.queue.front().expect("a waiting lane has a head").due;
-        lane.step = Step::Waiting(due, failure);
-        if due <= now {
-            self.come_due(now, call_id);
-        } else {
-            self.timers.insert((due, call_id));
-        }
-    }
-
-    /// The time of a `Waiting` or `Held` lane has come.
-    fn come_due(&mut self, now: Instant, call_id: CallId) {
-        if !self.hold_back(now, call_id) {
-            self.make_ready(call_id);
-        }
-    }
-
-    /// Moves the lane to `Held` if its head is held.
-    fn hold_back(&mut self, now: Instant, call_id: CallId) -> bool {
-        let owed = self.lane(call_id).queue.front().expect("a due lane has a head").owed;
-        let Some(until) = self.holds.held_until(call_id, owed, now) else { return false };
-        self.lane(call_id).step = Step::Held(until);
-        self.timers.insert((until, call_id));
-        true
     }
 
     fn make_ready(&mut self, call_id: CallId) {
@@ -420,44 +436,23 @@ impl Lanes {
         }
     }
 
-    fn endpoint_works(&mut self, now: Instant, endpoint: &Endpoint) {
-        let Some(state) = self.endpoints.get_mut(endpoint) else { return };
-        let Some(since) = state.failing_since.take() else { return };
-        // Only after a real outage: one bad call among good ones must not be tried again at
-        // every success of the others.
-        if now.duration_since(since) < OUTAGE {
-            return;
-        }
-        state.recovered = Some(now);
-        let mut early: Vec<_> = self
-            .lanes
-            .iter()
-            .filter_map(|(call_id, lane)| match lane.step {
-                Step::Waiting(due, Failure::Outage)
-                    if lane.queue.front().is_some_and(|head| head.endpoint == *endpoint) =>
-                {
-                    Some((lane.queue.front()?.sequence, due, *call_id))
-                }
-                Step::Waiting(..)
-                | Step::Held(_)
-                | Step::Ready
-                | Step::InFlight
-                | Step::Loading => None,
-            })
-            .collect();
-        early.sort_unstable();
-        for (_, due, call_id) in early {
-            self.timers.remove(&(due, call_id));
-            self.come_due(now, call_id);
-        }
-    }
-
     /// A head is gone; an endpoint without any is forgotten.
     fn leave(&mut self, endpoint: &Endpoint) {
         let state = self.endpoints.get_mut(endpoint).expect("it has a lane");
         state.lanes -= 1;
         if state.lanes == 0 {
+            if let Some(at) = state.probe_at {
+                self.probes.remove(&(at, Arc::clone(endpoint)));
+            }
             self.endpoints.remove(endpoint);
+        }
+    }
+
+    /// Forgets what is behind the first `kept` entries; it is in the store.
+    fn forget_behind(&mut self, call_id: CallId, kept: usize) {
+        let lane = self.lanes.get_mut(&call_id).expect("the lane is not done");
+        for entry in lane.queue.drain(kept.min(lane.queue.len())..) {
+            self.cached_bytes -= entry.record.map_or(0, |record| record.body.len());
         }
     }
 
@@ -473,6 +468,7 @@ impl Lanes {
             endpoint: endpoint_of(&record.url),
             attempts: 0,
             due,
+            is_early: false,
             owed: self.holds.moment(),
             record: fits.then_some(record),
         }
@@ -483,9 +479,7 @@ impl Lanes {
     }
 }
 
-fn endpoint_of(url: &str) -> Endpoint {
-    Url::parse(url).map_or_else(|_| "".into(), |url| url.origin().ascii_serialization().into())
-}
+mod waiting;
 
 #[cfg(test)]
 mod tests;

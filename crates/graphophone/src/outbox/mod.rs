@@ -4,26 +4,35 @@
 //! - `schedule`: when the next attempt is due; pure.
 //! - `holds`: what waits for the response to a bot's own request; pure.
 //! - `lanes`: which notification may be attempted now; pure.
+//! - `endpoints`: the share of one endpoint, and whether it is down; pure.
+//! - `signature`, `redirect`: the proof that a notification carries, and how far it goes; pure.
 //! - `deliver`: one attempt over HTTP.
+//! - `attempt`: what an attempt means for the notification, recorded.
 //! - `client`: guarded HTTP clients, one per endpoint.
 //! - `dispatch`: [`Outbox`], which drives the lanes and keeps the store true.
 //!
 //! What is owed lives in the store and gets there in the transaction that caused it. The outbox
 //! only remembers where each call stands; losing it loses nothing.
 
+mod attempt;
 #[cfg(test)]
 mod bot;
 mod client;
 mod counters;
 mod deliver;
 mod dispatch;
+mod endpoints;
 mod holds;
 mod lanes;
+mod redirect;
 mod schedule;
+mod signature;
 
 pub use client::{AddressGuard, Trust};
 pub use counters::{AttemptOutcome, Counters};
 pub use deliver::{DeliverSettings, Deliverer, Signer, WallClock};
 pub use dispatch::{HoldGuard, Outbox, Settings};
 pub use lanes::Limits;
+pub use redirect::Redirects;
 pub use schedule::Schedule;
+pub use signature::{ConfigWebhookSecret, WebhookSecret, WebhookSecrets};

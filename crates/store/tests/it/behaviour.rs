@@ -184,6 +184,58 @@ async fn deliveries_are_filtered_and_paged() {
     assert!(list(DeliveryFilter { tenant: Some(stranger), ..all() }).await.is_empty());
 }
 
+#[tokio::test]
+async fn what_is_replayed_is_owed_again_as_it_was_and_the_sums_agree() {
+    let (directory, store) = open();
+    for n in 1..=6 {
+        store.commit(owing(n, n % 2)).await.unwrap();
+    }
+    store.given_up(Sequence(1), "410 Gone".into(), NOW).await.unwrap();
+    store.delivered(Sequence(2), NOW).await.unwrap();
+    store.given_up(Sequence(3), "timed out".into(), NOW).await.unwrap();
+    store.given_up(Sequence(5), "timed out".into(), NOW).await.unwrap();
+    let before = store.notification(Sequence(3)).await.unwrap().unwrap();
+    let later = NOW.plus(5_000);
+
+    // One of them: that which stands alone between two sequences.
+    let one = DeliveryFilter { after: Sequence(2), up_to: Sequence(3), ..Default::default() };
+    let replayed = store.replay(one.clone(), later).await.unwrap();
+    let now = store.notification(Sequence(3)).await.unwrap().unwrap();
+    assert_eq!(replayed, std::slice::from_ref(&now));
+    assert_eq!((now.state, now.next_attempt_at), (NotificationState::Owed, later));
+    assert_eq!((now.id, &now.body, now.attempts), (before.id, &before.body, 1));
+    assert_eq!((now.settled_at, now.last_error.as_deref()), (None, Some("timed out")));
+    assert_eq!(
+        store.counts().await.unwrap(),
+        Counts { created: 6, delivered: 1, pending: 3, given_up: 2 }
+    );
+    assert_eq!(store.replay(one, later).await.unwrap(), [], "it is owed already");
+
+    // In one batch with what cancels it out in the sums, and by a filter.
+    let failed =
+        DeliveryFilter { state: Some(NotificationState::GivenUp), limit: 1, ..Default::default() };
+    let (replayed, delivered) =
+        tokio::join!(store.replay(failed, later), store.delivered(Sequence(3), later));
+    assert_eq!(replayed.unwrap()[0].sequence, Sequence(1), "the first page only");
+    delivered.unwrap();
+    let counts = Counts { created: 6, delivered: 2, pending: 3, given_up: 1 };
+    assert_eq!(store.counts().await.unwrap(), counts);
+    store.close().await;
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.counts().await.unwrap(), counts);
+    let owed = store.owed_of_call(call_id(1), Sequence(0), 10).await.unwrap();
+    assert_eq!(owed.iter().map(|owed| owed.sequence.0).collect::<Vec<_>>(), [1]);
+    // Without a state: whatever is settled, past those that are owed.
+    let rest = DeliveryFilter { limit: 3, ..Default::default() };
+    let replayed = store.replay(rest, later).await.unwrap();
+    assert_eq!(replayed.iter().map(|one| one.sequence.0).collect::<Vec<_>>(), [2, 3, 5]);
+    assert_eq!(
+        store.counts().await.unwrap(),
+        Counts { created: 6, pending: 6, ..Counts::default() }
+    );
+    assert_eq!(store.last_notification().await.unwrap(), Sequence(6));
+}
+
 fn up_to(time: UnixMillis) -> Cutoff {
     Cutoff { ended: time, given_up: time, requests: time }
 }

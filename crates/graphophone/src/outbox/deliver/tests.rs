@@ -2,11 +2,31 @@
 
 use std::{net::IpAddr, sync::Mutex};
 
+use url::Url;
+
 use super::*;
-use crate::outbox::bot::{Bot, NOW, Reply, notification};
+use crate::{
+    auth::{AuthSettings, Authority, Keys, Secret},
+    outbox::{
+        bot::{Bot, NOW, Reply, notification},
+        signature::WebhookSecret,
+    },
+};
 
 fn deliverer(settings: DeliverSettings) -> Deliverer {
     deliverer_with(settings, Arc::new(|_, _| Ok(())))
+}
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// With the secret of the application that all notifications are for.
+fn signing(settings: DeliverSettings) -> Deliverer {
+    deliverer(settings).signing_with(secrets())
+}
+
+fn secrets() -> WebhookSecrets {
+    let app = notification(1, 1, "").app;
+    WebhookSecrets::default().with(app, WebhookSecret::parse(&Secret::new(SECRET)).unwrap())
 }
 
 fn deliverer_with(settings: DeliverSettings, guard: AddressGuard) -> Deliverer {
@@ -17,6 +37,11 @@ fn deliverer_with(settings: DeliverSettings, guard: AddressGuard) -> Deliverer {
         Trust::system_and(vec![]),
         settings,
     )
+}
+
+/// Redirects to everywhere.
+fn following() -> DeliverSettings {
+    DeliverSettings { redirects: Redirects::Allowed, ..patient() }
 }
 
 /// The defaults: where an answer comes, however late on a busy machine, it counts.
@@ -61,6 +86,65 @@ async fn a_notification_carries_the_documented_headers_and_the_bytes_as_they_are
     };
     assert_ne!(message_id(first), message_id(&requests[1]), "a fresh one per attempt");
     assert_eq!(requests[1].header("webhook-id"), Some(&*id), "the same one on each attempt");
+}
+
+/// P4: by these a bot knows a notification again, and believes it whenever it comes.
+#[tokio::test]
+async fn every_attempt_has_the_same_id_and_bytes_a_fresh_time_and_a_token_with_life_left() {
+    let bot = Bot::start(|_, _| Reply::Status(503)).await;
+    let record = notification(1, 1, &bot.origin);
+    let settings = AuthSettings { auto_provision: true, ..AuthSettings::default() };
+    let authority = Authority::new(settings, Keys::ephemeral().unwrap()).unwrap();
+    let clock = Arc::new(Mutex::new(0));
+    let deliverer = Deliverer::new(
+        Arc::new(|_, _| Ok(())),
+        Arc::new(move |record, now| {
+            let seconds = u64::try_from(now.0 / 1_000).unwrap();
+            authority.sign_notification(record.app, record.tenant, seconds)
+        }),
+        Arc::new({
+            let clock = Arc::clone(&clock);
+            move || UnixMillis(*clock.lock().unwrap() * 1_000 + 999)
+        }),
+        Trust::system_and(vec![]),
+        patient(),
+    )
+    .signing_with(secrets());
+    // The promised times of a day, those just before and behind a token's renewal, and a clock
+    // that goes back an hour.
+    let begin = 1_790_000_000;
+    let mut times: Vec<i64> = crate::outbox::Schedule::default()
+        .attempts_at
+        .iter()
+        .map(|at| i64::try_from(at.as_secs()).unwrap())
+        .collect();
+    times.extend([86_400 + 3_299, 86_400 + 3_301, 86_400 + 3_900, 82_800]);
+    for time in &times {
+        *clock.lock().unwrap() = begin + time;
+        assert_eq!(deliverer.attempt(&record).await.outcome, AttemptOutcome::BotFailed);
+    }
+    let reference = standardwebhooks::Webhook::new(SECRET).unwrap();
+    let mut tokens = std::collections::BTreeSet::new();
+    for (request, time) in bot.requests().iter().zip(&times) {
+        let now = begin + time;
+        let header = |name: &str| request.header(name).unwrap();
+        assert_eq!(header("webhook-id"), record.id.to_string());
+        assert_eq!(request.body, *record.body);
+        assert_eq!(header("webhook-timestamp"), now.to_string(), "fresh at each attempt");
+        let signature = reference.sign(header("webhook-id"), now, &request.body).unwrap();
+        assert_eq!(header("webhook-signature"), signature);
+        let token = header("authorization").strip_prefix("Bearer ").unwrap();
+        let claims = token.split('.').nth(1).unwrap();
+        let claims =
+            base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, claims);
+        let claims: serde_json::Value = serde_json::from_slice(&claims.unwrap()).unwrap();
+        let left = claims["exp"].as_i64().unwrap() - now;
+        assert!(left >= 60, "{left} s of life at {time} s");
+        assert!(claims["nbf"].as_i64().unwrap() <= now, "valid already at {time} s");
+        tokens.insert(token.to_owned());
+    }
+    assert_eq!(bot.requests().len(), times.len());
+    assert!(tokens.len() > 5, "{} tokens", tokens.len());
 }
 
 #[tokio::test]
@@ -148,7 +232,7 @@ async fn redirects_are_followed_with_the_same_body_three_times() {
         })
         .await;
         let record = notification(1, 1, &format!("{}/0", bot.origin));
-        let attempt = deliverer(patient()).attempt(&record).await;
+        let attempt = deliverer(following()).attempt(&record).await;
         assert_eq!(attempt.outcome, AttemptOutcome::Delivered);
         let requests = bot.requests();
         assert_eq!(requests.len(), 4);
@@ -163,7 +247,7 @@ async fn redirects_are_followed_with_the_same_body_three_times() {
 #[tokio::test]
 async fn a_fourth_redirect_and_a_loop_are_failures() {
     let bot = Bot::start(|_, _| redirect(302, "/again")).await;
-    let attempt = deliverer(patient()).attempt(&notification(1, 1, &bot.origin)).await;
+    let attempt = deliverer(following()).attempt(&notification(1, 1, &bot.origin)).await;
     assert_eq!(attempt.outcome, AttemptOutcome::Redirected);
     assert_eq!(bot.requests().len(), 4);
 }
@@ -173,26 +257,37 @@ async fn a_redirect_without_a_usable_target_is_a_failure() {
     for location in ["", "X-Other: 1\r\n", "Location: http://\r\n", "Location: file:///etc\r\n"] {
         let head = format!("HTTP/1.1 302 X\r\n{location}Content-Length: 0\r\n\r\n");
         let bot = Bot::start(move |_, _| Reply::Raw(head.clone())).await;
-        let attempt = deliverer(patient()).attempt(&notification(1, 1, &bot.origin)).await;
+        let attempt = deliverer(following()).attempt(&notification(1, 1, &bot.origin)).await;
         assert_eq!(attempt.outcome, AttemptOutcome::Redirected, "{location:?}");
         assert_eq!(bot.requests().len(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_origin_does_not_get_the_token() {
+async fn a_redirect_to_another_origin_does_not_get_what_proves_the_sender() {
     let other = Bot::start(|_, _| Reply::Status(200)).await;
     let target = other.origin.clone();
     let bot = Bot::start(move |_, _| redirect(302, &target)).await;
     let record = notification(1, 1, &bot.origin);
-    for token_follows_redirects in [false, true] {
-        let settings = DeliverSettings { token_follows_redirects, ..patient() };
-        let attempt = deliverer(settings).attempt(&record).await;
-        assert_eq!(attempt.outcome, AttemptOutcome::Delivered);
+    let attempt = signing(following()).attempt(&record).await;
+    assert_eq!(attempt.outcome, AttemptOutcome::Delivered);
+    for name in ["authorization", "webhook-signature"] {
+        assert_eq!(other.requests()[0].header(name), None, "the target is not https");
+        assert!(bot.requests()[0].header(name).is_some());
     }
-    // Not in the second round either: the target is not https.
-    assert!(other.requests().iter().all(|request| request.header("authorization").is_none()));
-    assert!(bot.requests().iter().all(|request| request.header("authorization").is_some()));
+    let same_host = DeliverSettings { redirects: Redirects::SameHost, ..patient() };
+    let attempt = signing(same_host).attempt(&record).await;
+    assert_eq!(attempt.outcome, AttemptOutcome::Redirected, "{}", attempt.cause);
+    assert_eq!(other.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_failure_where_nobody_asked_for_it() {
+    let bot = Bot::start(|_, _| redirect(307, "/other")).await;
+    let attempt = deliverer(patient()).attempt(&notification(1, 1, &bot.origin)).await;
+    assert_eq!(attempt.outcome, AttemptOutcome::Redirected);
+    assert!(attempt.cause.contains("callbacks.redirects"), "{}", attempt.cause);
+    assert_eq!(bot.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -213,7 +308,7 @@ async fn the_guard_is_asked_before_each_connection_and_no_refused_address_is_cal
                 },
             );
         for url in [&bot.origin, &target] {
-            let deliverer = deliverer_with(patient(), Arc::clone(&guard));
+            let deliverer = deliverer_with(following(), Arc::clone(&guard));
             let attempt = deliverer.attempt(&notification(1, 1, url)).await;
             assert_eq!(attempt.outcome, AttemptOutcome::Forbidden, "{url}");
             assert!(attempt.cause.contains("own listener"), "{}", attempt.cause);

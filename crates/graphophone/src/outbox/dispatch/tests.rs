@@ -1,15 +1,17 @@
 //! The whole outbox with a real store: order, independence, restart, holds, stopping.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-};
+mod invariants;
+mod replay;
 
-use graphophone_store::{Commit, DeliveryFilter, Sequence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use graphophone_store::{Commit, NotificationState};
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use super::*;
 use crate::outbox::{
+    AttemptOutcome,
     bot::{Bot, NOW, Reply, call_id, new_notification},
     client::Trust,
     deliver::DeliverSettings,
@@ -178,7 +180,7 @@ async fn a_slow_bot_gets_the_next_one_only_after_its_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_bot_is_tried_at_the_promised_times_and_then_given_up() {
+async fn a_bot_that_refuses_is_tried_at_the_promised_times_and_then_given_up() {
     let (_directory, store) = open();
     let times: Arc<Mutex<Vec<Instant>>> = Arc::default();
     let schedule = Schedule { jitter: 0.0, ..Schedule::default() };
@@ -186,7 +188,7 @@ async fn a_dead_bot_is_tried_at_the_promised_times_and_then_given_up() {
         let times = Arc::clone(&times);
         move |_| {
             times.lock().unwrap().push(Instant::now());
-            Box::pin(async { done(AttemptOutcome::Unreachable) })
+            Box::pin(async { done(AttemptOutcome::Rejected) })
         }
     })
     .await;
