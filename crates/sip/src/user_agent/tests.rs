@@ -8,3 +8,4 @@ mod harness;
 mod offers;
 mod registration;
 mod routes;
+mod strangers;
