@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use settings::{
-    admission_limits, auth_settings, call_settings, endpoint_config, engine_config,
+    admission_limits, auth_settings, call_settings, dial_limits, endpoint_config, engine_config,
     prompts_settings,
 };
 
@@ -169,6 +169,7 @@ impl Server {
             prompts,
             settings: call_settings(&config),
             dial: DialRules::new(&config),
+            dial_limits: dial_limits(&config),
             max_calls: config.limits.calls,
             door: door.clone(),
         });

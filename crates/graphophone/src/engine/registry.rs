@@ -24,6 +24,7 @@ use super::{
     dial::{DialError, DialRules, Route, Target},
     door::Door,
     ledger::Ledger,
+    quota::{DialLimits, Permit, Quota, QuotaError},
     request::{CommandError, Request, View},
 };
 use crate::{outbox::Outbox, prompts::Prompts};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) prompts: Prompts,
     settings: Settings,
     dial: DialRules,
+    quota: Quota,
     max_calls: usize,
     door: Door,
     sip: OnceLock<Endpoint>,
@@ -57,6 +59,8 @@ pub(super) struct Shared {
 pub(super) struct Listed {
     pub(super) shared: Arc<Shared>,
     id: CallId,
+    /// Leave for an outgoing call.
+    _permit: Option<Permit>,
 }
 
 impl Drop for Listed {
@@ -84,6 +88,8 @@ pub struct CallsParts {
     pub settings: Settings,
     /// What may be dialled.
     pub dial: DialRules,
+    /// How much one application may dial.
+    pub dial_limits: DialLimits,
     /// Most calls at one time.
     pub max_calls: usize,
     /// Whether the load leaves room for new ones.
@@ -96,6 +102,9 @@ pub enum CreateError {
     /// The target is refused.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// The application dials too much.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     /// The server has as many calls as it is allowed.
     #[error("The server is at its limit of calls (limits.calls): try again later")]
     TooManyCalls,
@@ -121,6 +130,7 @@ impl Calls {
                 prompts: parts.prompts,
                 settings: parts.settings,
                 dial: parts.dial,
+                quota: Quota::new(parts.dial_limits),
                 max_calls: parts.max_calls,
                 door: parts.door,
                 sip: OnceLock::new(),
@@ -163,15 +173,16 @@ impl Calls {
         service_hosted: bool,
     ) -> Result<View, CreateError> {
         let route = self.shared.dial.route(target)?;
-        self.shared.door.admit()?;
         let now = Instant::now().into_std();
+        let permit = self.shared.quota.take(now, details.app)?;
+        self.shared.door.admit()?;
         let mut settings = self.shared.settings.clone();
         let ring_timeout = ring_for(&settings, &details);
         settings.ring_for = ring_timeout;
         let call = Call::outgoing(now, settings, service_hosted);
         let (shared, app) = (Arc::clone(&self.shared), details.app);
         let dial = move |sinks| shared.place_call(route, app, ring_timeout, sinks).boxed();
-        self.start(call, details, Line::Dial(Box::new(dial))).await
+        self.start(call, details, Line::Dial(Box::new(dial)), Some(permit)).await
     }
 
     /// Takes in an incoming leg for a bot and notifies it. The endpoint has asked [`Door`] already.
@@ -185,7 +196,7 @@ impl Calls {
     ) -> Result<View, CreateError> {
         let now = Instant::now().into_std();
         let call = Call::incoming(now, self.shared.settings.clone());
-        self.start(call, details, Line::Ringing(leg)).await
+        self.start(call, details, Line::Ringing(leg), None).await
     }
 
     async fn start(
@@ -193,6 +204,7 @@ impl Calls {
         call: Call,
         details: CallDetails,
         line: Line,
+        permit: Option<Permit>,
     ) -> Result<View, CreateError> {
         let id = details.id;
         let (requests, receiver) = mpsc::channel(REQUESTS);
@@ -205,7 +217,8 @@ impl Calls {
             if calls.len() >= self.shared.max_calls {
                 return Err(CreateError::TooManyCalls);
             }
-            let listed = Listed { shared: Arc::clone(&self.shared), id };
+            let shared = Arc::clone(&self.shared);
+            let listed = Listed { shared, id, _permit: permit };
             let (task, view) = CallTask::new(call, details, listed, receiver);
             calls.insert(id, Entry { made: Instant::now(), requests, view });
             self.shared.tasks.spawn(task.run(line, born));
