@@ -22,6 +22,8 @@ pub struct WireHeard {
     pub last: Option<Instant>,
     /// Packets of another payload type.
     pub foreign: usize,
+    /// BYE requests, repetitions included.
+    pub byes: usize,
 }
 
 /// A phone that answers at once.
@@ -52,7 +54,7 @@ impl WirePhone {
         let address = sip.local_addr().expect("it is bound");
         let rtp_port = rtp.local_addr().expect("it is bound").port();
         let heard = Arc::<Mutex<WireHeard>>::default();
-        tokio::spawn(answer(sip, ip, rtp_port, ignored));
+        tokio::spawn(answer(sip, ip, rtp_port, ignored, Arc::clone(&heard)));
         tokio::spawn(listen(rtp, Arc::clone(&heard)));
         Self { address, heard }
     }
@@ -69,12 +71,21 @@ impl WirePhone {
 }
 
 /// Answers INVITE with A-law only and everything else but `ignored` with a bare 200.
-async fn answer(sip: UdpSocket, ip: &'static str, rtp_port: u16, ignored: &[&str]) {
+async fn answer(
+    sip: UdpSocket,
+    ip: &'static str,
+    rtp_port: u16,
+    ignored: &[&str],
+    heard: Arc<Mutex<WireHeard>>,
+) {
     let mut buffer = vec![0; 65_536];
     let host = sip.local_addr().expect("it is bound");
     while let Ok((length, from)) = sip.recv_from(&mut buffer).await {
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         let Some((method, _)) = text.split_once(' ') else { continue };
+        if method == "BYE" {
+            heard.lock().unwrap_or_else(PoisonError::into_inner).byes += 1;
+        }
         if ignored.contains(&method) || method.starts_with("SIP/") {
             continue;
         }
