@@ -5,6 +5,7 @@
     tests/interop/run.py node       Microsoft's JavaScript client
     tests/interop/run.py sipp       sipp as callee and as caller, UDP and TCP
     tests/interop/run.py baresip    baresip registers, is called, records the prompt
+    tests/interop/run.py sipvicious SIPVicious finds no extension and no password
     tests/interop/run.py all
 
 Each starts a server of its own, unless --ready-file names one that runs. What they need is put
@@ -28,7 +29,7 @@ import rig
 
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = rig.ROOT / "target" / "interop"
-CHECKS = ["python", "node", "sipp", "baresip"]
+CHECKS = ["python", "node", "sipp", "baresip", "sipvicious"]
 
 
 def main():
@@ -70,6 +71,10 @@ def run_sipp(server, rest):
 def run_baresip(server, rest):
     debian("baresip-core", "baresip")
     return script("baresip.py", python("requirements-audio.txt"), server, rest)
+
+
+def run_sipvicious(server, rest):
+    return script("sipvicious.py", python("requirements-sipvicious.txt"), server, rest)
 
 
 def run_node(server, rest):

@@ -249,6 +249,11 @@ impl Call {
             }
             (CallState::Establishing, LegEvent::Answered) => {
                 self.timers.stop(Timer::Establish);
+                if let (Direction::Outgoing, Some(longest)) =
+                    (self.direction, self.settings.longest_outgoing)
+                {
+                    self.timers.set(Timer::Longest, now + longest);
+                }
                 self.enter(CallState::Established);
                 self.notify(Notification::Established);
                 if self.media_active {
@@ -318,6 +323,11 @@ impl Call {
                     self.outputs.push_back(Output::Leg(LegCommand::HangUp));
                     let text = "No keepAlive was received in time.";
                     self.terminate(now, ResultInfo::of_call(408, 8537, text));
+                }
+                Timer::Longest => {
+                    self.outputs.push_back(Output::Leg(LegCommand::HangUp));
+                    let text = "The call has lasted as long as any may.";
+                    self.terminate(now, ResultInfo::of_call(403, 10199, text));
                 }
                 Timer::StartGrace => {
                     self.with_queue(now, |queue, cx| queue.start_grace_expired(cx));

@@ -17,6 +17,8 @@ pub struct Settings {
     pub start_grace: Duration,
     /// Most media operations of one call at a time, the playing one included.
     pub queue_limit: usize,
+    /// An outgoing call ends so long after it was answered; `None` never.
+    pub longest_outgoing: Option<Duration>,
     /// Notify operations that a hang-up cuts, too. Graph does not.
     pub notify_cut_operations: bool,
 }
@@ -30,6 +32,7 @@ impl Default for Settings {
             terminate_within: Duration::from_secs(35),
             start_grace: Duration::from_secs(2),
             queue_limit: 100,
+            longest_outgoing: None,
             notify_cut_operations: false,
         }
     }

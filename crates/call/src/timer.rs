@@ -13,13 +13,21 @@ pub(crate) enum Timer {
     KeepAlive,
     /// The current playback starts with the prompts it has by then.
     StartGrace,
+    /// An outgoing call lasts no longer.
+    Longest,
     /// The leg must be gone before this; a safety net behind the leg's own.
     Terminate,
 }
 
 impl Timer {
-    const ALL: [Self; 5] =
-        [Self::Answer, Self::Establish, Self::KeepAlive, Self::StartGrace, Self::Terminate];
+    const ALL: [Self; 6] = [
+        Self::Answer,
+        Self::Establish,
+        Self::KeepAlive,
+        Self::StartGrace,
+        Self::Longest,
+        Self::Terminate,
+    ];
 }
 
 /// When each timer expires.

@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use settings::{
-    admission_limits, auth_settings, call_settings, endpoint_config, engine_config,
+    admission_limits, auth_settings, call_settings, dial_limits, endpoint_config, engine_config,
     prompts_settings,
 };
 
@@ -175,6 +175,7 @@ impl Server {
             prompts: prompts.clone(),
             settings: call_settings(&config),
             dial: DialRules::new(&config),
+            dial_limits: dial_limits(&config),
             max_calls: config.limits.calls,
             door: door.clone(),
         });

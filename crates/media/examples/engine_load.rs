@@ -147,6 +147,7 @@ impl Rig {
             rtcp_interval: Duration::from_secs(5),
             events,
             tap: (self.case == Case::Tap).then_some(tapped),
+            media_timeout: None,
             srtp: (self.case == Case::Srtp).then(|| SrtpKeys { local: key(1), remote: key(2) }),
         })?;
         let segment = Segment { prompt: Arc::clone(&self.prompt), repeat: 1 };

@@ -48,6 +48,7 @@ fn main() -> std::io::Result<()> {
             events,
             tap: None,
             srtp: None,
+            media_timeout: None,
         })
         .map_err(std::io::Error::other)?;
     let codec = SampleCodec::Pcmu;

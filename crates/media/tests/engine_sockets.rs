@@ -82,6 +82,7 @@ impl Stream {
                 events: events_in,
                 tap: Some(tap_in),
                 srtp: None,
+                media_timeout: None,
             })
             .unwrap();
         Self { handle, events, tap, rtp: rtp_address, rtcp: rtcp_address }
@@ -203,8 +204,8 @@ async fn hear_each_other(engine: &Engine) {
     let nobody = Ear::new().remote();
     let mut a = Stream::open(engine, nobody);
     let mut b = Stream::open(engine, nobody);
-    a.handle.set_remote(Remote { rtp: b.rtp, rtcp: Some(b.rtcp) }, true).unwrap();
-    b.handle.set_remote(Remote { rtp: a.rtp, rtcp: Some(a.rtcp) }, true).unwrap();
+    a.handle.set_remote(Remote { rtp: b.rtp, rtcp: Some(b.rtcp) }, true, true).unwrap();
+    b.handle.set_remote(Remote { rtp: a.rtp, rtcp: Some(a.rtcp) }, true, true).unwrap();
 
     let prompt = samples(160 * 20);
     let progress =

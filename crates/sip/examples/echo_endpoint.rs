@@ -82,11 +82,13 @@ fn config(listen: SocketAddr) -> EndpointConfig {
             uri: None,
             username: None,
             from: None,
+            realm: None,
             password: None,
             register: false,
             peers: if open { loopback.to_vec() } else { Vec::new() },
         }],
         max_calls: 2_000,
+        media_timeout: None,
         agent: "Graphophone".to_owned(),
     }
 }

@@ -10,13 +10,16 @@ use crate::{endpoint::transport_of, registrar::callable};
 pub struct DialledUri {
     /// `sip:user@host:port`, user and port only if the URI has them, without parameters.
     pub address: String,
+    /// User part, escapes undone; empty if the URI has none.
+    pub user: String,
     /// The host is a loopback address or `localhost`.
     pub is_loopback: bool,
 }
 
 impl DialledUri {
     /// Reads a URI that a call can be placed to; `None` for anything else, and for whatever
-    /// another parser might read differently (a second `@`) or that names another host (`maddr`).
+    /// another parser might read differently (a second `@`, escapes that need not be, parameters
+    /// inside the user part) or that names another host (`maddr`).
     pub fn parse(uri: &str) -> Option<Self> {
         let parsed = callable(uri)?;
         transport_of(&parsed)?;
@@ -24,16 +27,33 @@ impl DialledUri {
         if uri.matches('@').count() > 1 || parsed.password().is_some() || diverts {
             return None;
         }
+        if parsed.user().is_some_and(is_veiled) {
+            return None;
+        }
         let host = parsed.host()?;
         let is_loopback = match host {
             Host::Ip(ip) => ip.to_canonical().is_loopback(),
             Host::Name(name) => name.as_bytes().eq_ignore_ascii_case(b"localhost"),
         };
-        let user = parsed.user().map(|user| format!("{}@", String::from_utf8_lossy(user)));
+        let written = parsed.user().map(|user| format!("{}@", String::from_utf8_lossy(user)));
         let port = parsed.port().map(|port| format!(":{port}"));
-        let (user, port) = (user.unwrap_or_default(), port.unwrap_or_default());
-        Some(Self { address: format!("sip:{user}{host}{port}"), is_loopback })
+        let (written, port) = (written.unwrap_or_default(), port.unwrap_or_default());
+        let user = parsed.decoded_user().unwrap_or_default();
+        let user = String::from_utf8_lossy(&user).into_owned();
+        Some(Self { address: format!("sip:{written}{host}{port}"), user, is_loopback })
     }
+}
+
+/// Whether a user part hides who it names: escapes what needs none (RFC 3261 §25.1 `user`), or has
+/// parameters of a telephone number (`;phone-context`, RFC 3966), which patterns cannot judge.
+fn is_veiled(user: &[u8]) -> bool {
+    let needs_none =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&byte);
+    let mut escapes = user.split(|byte| *byte == b'%').skip(1).map(|rest| {
+        let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+        u8::from_str_radix(digits, 16).ok()
+    });
+    user.contains(&b';') || escapes.any(|byte| byte.is_none_or(needs_none))
 }
 
 #[cfg(test)]
@@ -53,8 +73,8 @@ mod tests {
             ("sip:b@127.0.0.1.example", "sip:b@127.0.0.1.example", false),
             ("sip:b%40127.0.0.1@evil.example", "sip:b%40127.0.0.1@evil.example", false),
         ] {
-            let expected = DialledUri { address: address.to_owned(), is_loopback };
-            assert_eq!(DialledUri::parse(uri), Some(expected), "{uri}");
+            let seen = DialledUri::parse(uri).unwrap();
+            assert_eq!((seen.address.as_str(), seen.is_loopback), (address, is_loopback), "{uri}");
         }
     }
 
@@ -68,6 +88,9 @@ mod tests {
             "sip:v@127.0.0.1?Route=%3Csip:evil%3E",
             "sip:v@127.0.0.1;transport=tls",
             "sips:v@127.0.0.1",
+            "sip:+19%30%305550100@127.0.0.1",
+            "sip:%2B19005550100@127.0.0.1",
+            "sip:+1555;phone-context=+1900@127.0.0.1",
             "sip:",
             "bob",
         ] {

@@ -49,6 +49,10 @@ pub struct EndpointConfig {
     /// RTP ports (even: RTP, next odd: RTCP); a range that begins with 0 leaves the choice to the
     /// operating system.
     pub rtp_ports: RangeInclusive<u16>,
+    /// A far end that is to send and of which neither RTP nor RTCP comes for so long is told to the
+    /// call ([`StreamEvent::Silent`](graphophone_media::engine::StreamEvent::Silent)); `None` waits
+    /// for ever.
+    pub media_timeout: Option<Duration>,
     /// Devices that may register here.
     pub phones: Vec<PhoneAccount>,
     /// What they may hash with, the first challenge first. Some devices give up at a challenge
@@ -87,6 +91,9 @@ pub struct Trunk {
     pub from: Option<String>,
     /// Digest password.
     pub password: Option<String>,
+    /// Protection space that the password is for: challenges of others are not answered. `None`
+    /// answers whatever the trunk passes on.
+    pub realm: Option<String>,
     /// Keep a registration there.
     pub register: bool,
     /// Source networks (address, prefix length) whose INVITEs are accepted without digest.
@@ -251,6 +258,7 @@ impl Endpoint {
                 rand::random::<u32>() as usize,
             ),
             rtcp_interval,
+            timeout: config.media_timeout,
             // RFC 7022 §4.2: random, the same for all streams of one endpoint.
             cname: format!("{:024x}", rand::random::<u128>() >> 32),
         };

@@ -154,6 +154,7 @@ impl Phone {
             username: Some(config.user.clone()),
             from: None,
             password: Some(config.password.clone()),
+            realm: None,
             register: config.register,
             peers: vec![(config.server.ip(), if config.server.is_ipv4() { 32 } else { 128 })],
         };
@@ -167,6 +168,7 @@ impl Phone {
             digest: Vec::new(),
             trunks: vec![server],
             max_calls: 256,
+            media_timeout: None,
             agent: "Graphophone phone".to_owned(),
         };
         let bound = Endpoint::bind_with(endpoint, engine, config.rtcp_interval, None).await;

@@ -25,7 +25,9 @@ use crate::{
     registrar::Binding,
     sdp::{self, Agreed},
     transport::{Arrival, Links},
-    user_agent::{Flow, Kept, LegId, NewCall, Output, RegistrationState, Transport, UserAgent},
+    user_agent::{
+        Account, Flow, Kept, LegId, NewCall, Output, RegistrationState, Transport, UserAgent,
+    },
 };
 
 /// Signals kept for a call that does not keep up, or has not attached yet.
@@ -80,6 +82,8 @@ pub(crate) struct Media {
     pub(crate) bind: IpAddr,
     pub(crate) ports: PortPool,
     pub(crate) rtcp_interval: Duration,
+    /// Longest silence of a far end that is to send.
+    pub(crate) timeout: Option<Duration>,
     pub(crate) cname: String,
 }
 
@@ -238,12 +242,14 @@ impl Shell {
         let trunk_host = trunk.and_then(|trunk| trunk.uri.as_deref()).and_then(host_of);
         // A password answers challenges of its own trunk only (CVE-2021-41158).
         let same_host =
-            trunk_host.is_none() || trunk_host == target.host().map(ToString::to_string);
-        let credentials = trunk.filter(|_| same_host).and_then(|trunk| {
-            Some(Credentials::new(trunk.username.clone()?, trunk.password.clone()?))
+            trunk_host.is_some() && trunk_host == target.host().map(ToString::to_string);
+        let account = trunk.filter(|_| same_host).and_then(|trunk| {
+            let (username, password) = (trunk.username.clone()?, trunk.password.clone()?);
+            let credentials = Credentials::new(username, password);
+            Some(Account { credentials, realm: trunk.realm.clone() })
         });
         // To a trunk we are our account there; many refuse a caller they do not know.
-        let account = trunk.and_then(|trunk| trunk.from.clone().or(trunk.username.clone()));
+        let from = trunk.and_then(|trunk| trunk.from.clone().or(trunk.username.clone()));
         let local = self.local(&ports, &flow);
         let (leg, sip_call_id) = self.user_agent.place_call(
             now,
@@ -251,11 +257,11 @@ impl Shell {
                 target,
                 flow,
                 phone,
-                from_user: account.unwrap_or(call.from_user),
+                from_user: from.unwrap_or(call.from_user),
                 from_host: trunk_host,
                 from_display: call.from_display,
                 ring_timeout: call.ring_timeout,
-                credentials,
+                account,
                 local,
                 holds_ack: call.sip_call_id.is_some(),
                 call_id: call.sip_call_id,
@@ -359,9 +365,9 @@ impl Shell {
                 Output::Dialog { leg, dialog } => self.deliver(leg, LegSignal::Dialog(dialog)),
                 Output::Event { leg, event } => self.deliver(leg, LegSignal::Event(event)),
                 Output::StartMedia { leg, agreed } => self.start_media(leg, agreed),
-                Output::UpdateMedia { leg, remote, sending } => {
+                Output::UpdateMedia { leg, remote, sending, receiving } => {
                     if let Some(stream) = self.legs.get(&leg).and_then(|port| port.stream.upgrade())
-                        && stream.set_remote(remote, sending).is_err()
+                        && stream.set_remote(remote, sending, receiving).is_err()
                     {
                         self.user_agent.lose_media(Instant::now(), leg);
                     }
@@ -412,10 +418,11 @@ impl Shell {
             events: attachment.sinks.stream.clone(),
             tap: attachment.tap.clone(),
             srtp: None,
+            media_timeout: self.media.timeout,
         };
         let started = self.media.engine.add_stream(config).and_then(|stream| {
-            if !agreed.sending {
-                stream.set_remote(agreed.remote, false)?;
+            if !(agreed.sending && agreed.receiving) {
+                stream.set_remote(agreed.remote, agreed.sending, agreed.receiving)?;
             }
             Ok(stream)
         });
@@ -437,6 +444,11 @@ impl Shell {
         if let LegSignal::Event(LegEvent::Ended(_)) = &signal {
             port.ended = true;
             port.ports = None;
+            // At once: the owner may be waiting for its disk. A full queue is the owner's to empty.
+            let ceased = port.stream.upgrade().map(|stream| stream.cease());
+            if let Some(Err(error)) = ceased {
+                tracing::debug!(%error, "a stream whose leg is over still sends");
+            }
         }
         port.kept.push_back(signal);
         self.undelivered.insert(leg);

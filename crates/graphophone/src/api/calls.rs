@@ -205,8 +205,15 @@ impl From<CreateError> for ApiError {
                 Self::BotArgument(format!("targets[0]: {error}"))
             }
             CreateError::Dial(
-                DialError::ConfigDenies | DialError::ConfigDevProfile | DialError::ConfigNoTrunk,
+                DialError::ConfigDenies
+                | DialError::ConfigForbids
+                | DialError::ConfigDevProfile
+                | DialError::ConfigNoTrunk,
             ) => Self::BotTargetDenied(error.to_string()),
+            CreateError::Quota(limit) => Self::BotTooManyCalls {
+                reason: error.to_string(),
+                retry_after: limit.retry_after(),
+            },
             CreateError::TooManyCalls => {
                 Self::BotTooManyCalls { reason: error.to_string(), retry_after: 2 }
             }

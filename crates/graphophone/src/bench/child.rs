@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Nothing may refuse a call but the machine itself, and admission where that is measured.
 const CONFIG: &str = r#"
 [rtp]
+media_timeout = "0s"
 ports = "20000-59999"
 [limits]
 calls = 100000

@@ -209,6 +209,7 @@ impl Config {
             ("prompts.timeout", self.prompts.timeout.0.as_millis() as u64),
             ("calls.keep_alive", self.calls.keep_alive.0.as_millis() as u64),
             ("calls.answer_within", self.calls.answer_within.0.as_millis() as u64),
+            ("dial.max_call", self.dial.max_call.0.as_millis() as u64),
             ("calls.ring_for", self.calls.ring_for.0.as_millis() as u64),
         ] {
             if value == 0 {

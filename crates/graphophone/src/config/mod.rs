@@ -147,7 +147,7 @@ sections! {
     /// `[sip]`
     Sip { listen: Vec<SipListen>, digest: Vec<Digest>, external_address: Option<std::net::IpAddr>, }
     /// `[rtp]`
-    Rtp { ports: PortRange, bind: std::net::IpAddr, }
+    Rtp { ports: PortRange, bind: std::net::IpAddr, media_timeout: Interval, }
     /// `[[phone]]`
     Phone { user: String, password: Secret, user_id: String, }
     /// `[[trunk]]`
@@ -157,6 +157,7 @@ sections! {
         username: Option<String>,
         from: Option<String>,
         password: Option<Secret>,
+        realm: Option<String>,
         #[serde(default)]
         register: bool,
         #[serde(default)]
@@ -165,7 +166,14 @@ sections! {
     /// `[[route]]`
     Route { to: Pattern, app: Uuid, }
     /// `[dial]`
-    Dial { allow: Vec<Pattern>, trunk: Option<String>, }
+    Dial {
+        allow: Vec<Pattern>,
+        deny: Vec<Pattern>,
+        trunk: Option<String>,
+        max_call: Interval,
+        per_app_concurrent: usize,
+        per_app_per_minute: usize,
+    }
     /// `[prompts]`
     PromptsSection {
         #[serde(deserialize_with = "values::list")]

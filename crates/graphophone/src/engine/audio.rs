@@ -27,8 +27,10 @@ use super::playouts::Playouts;
 use crate::prompts::{PrepareError, Prepared, Prompts};
 
 /// How long a stop may take before the operation is reported as ended anyway. The engine answers
-/// within a tick; only a dead engine takes longer.
+/// within a tick; only a dead engine takes longer. The time is counted in looks: a machine that
+/// stood still for a second, and the engine with it, has used up one of them.
 const STOP_WITHIN: Duration = Duration::from_millis(100);
+const LOOKS: u32 = 10;
 /// Wait before an engine whose queue is full is asked again.
 const STOP_AGAIN: Duration = Duration::from_millis(2);
 
@@ -224,15 +226,29 @@ async fn cut<F>(mut stop: impl FnMut() -> F) -> Cut
 where
     F: Future<Output = Result<bool, EngineFull>>,
 {
-    let deadline = Instant::now() + STOP_WITHIN;
-    loop {
-        match timeout_at(deadline, stop()).await {
-            Ok(Ok(_)) => return Cut::Done,
-            Ok(Err(EngineFull)) if Instant::now() < deadline => sleep(STOP_AGAIN).await,
-            Ok(Err(EngineFull)) => return Cut::Refused,
-            Err(_) => return Cut::Unconfirmed,
+    let mut stopping = Box::pin(stop());
+    let mut outcome = Cut::Unconfirmed;
+    for _ in 0..LOOKS {
+        let until = Instant::now() + STOP_WITHIN / LOOKS;
+        loop {
+            match timeout_at(until, &mut stopping).await {
+                Ok(Ok(_)) => return Cut::Done,
+                Ok(Err(EngineFull)) => {
+                    outcome = Cut::Refused;
+                    sleep(STOP_AGAIN).await;
+                    stopping.set(stop());
+                }
+                Err(_) => {
+                    outcome = Cut::Unconfirmed;
+                    break;
+                }
+            }
+            if Instant::now() >= until {
+                break;
+            }
         }
     }
+    outcome
 }
 
 fn playout_id(operation: OperationId) -> PlayoutId {
@@ -266,5 +282,22 @@ mod tests {
         assert_eq!(cut(|| ready(Err(EngineFull))).await, Cut::Refused);
         assert!(begun.elapsed() <= STOP_WITHIN + STOP_AGAIN);
         assert_eq!(cut(pending).await, Cut::Unconfirmed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_stood_still_does_not_make_a_stop_late() {
+        let (done, answer) = tokio::sync::oneshot::channel();
+        let mut answer = Some(answer);
+        let engine = async move {
+            // Both wake up behind the owner's first look, the owner first.
+            tokio::time::advance(Duration::from_secs(3)).await;
+            sleep(Duration::from_millis(50)).await;
+            let _ = done.send(true);
+        };
+        let owner = cut(|| {
+            let answer = answer.take().expect("the engine takes the first stop");
+            async move { answer.await.map_err(|_| EngineFull) }
+        });
+        assert_eq!(tokio::join!(owner, engine).0, Cut::Done);
     }
 }

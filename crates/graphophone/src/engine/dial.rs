@@ -39,6 +39,9 @@ pub enum DialError {
     /// The configuration does not allow it.
     #[error("Dialling this target is not allowed: the setting dial.allow has no pattern for it")]
     ConfigDenies,
+    /// The configuration forbids it, whatever else it allows.
+    #[error("Dialling this target is forbidden: it matches the setting dial.deny")]
+    ConfigForbids,
     /// The dev profile has known secrets, so it dials nobody outside this machine.
     #[error(
         "The dev profile dials SIP URIs on loopback only: \
@@ -54,6 +57,8 @@ pub enum DialError {
 #[derive(Clone, Debug)]
 pub struct DialRules {
     allow: Vec<Pattern>,
+    /// Numbers that are not called, whatever `allow` says.
+    deny: Vec<Pattern>,
     /// Only SIP URIs on this machine, whatever `allow` says.
     loopback_only: bool,
     /// Name and host part of the trunk that carries numbers.
@@ -73,6 +78,7 @@ impl DialRules {
             });
         Self {
             allow: config.dial.allow.clone(),
+            deny: config.dial.deny.clone(),
             loopback_only: config.profile == Profile::Dev,
             trunk,
         }
@@ -92,6 +98,7 @@ impl DialRules {
             // Patterns see who is really called, not the text: parameters may hold anything.
             let uri = DialledUri::parse(id).ok_or_else(|| bad_target(id))?;
             self.permit(&uri.address)?;
+            self.forbid(&uri.user)?;
             if self.loopback_only && !uri.is_loopback {
                 return Err(DialError::ConfigDevProfile);
             }
@@ -112,6 +119,7 @@ impl DialRules {
                     return Err(bad_target(id));
                 }
                 self.permit(number)?;
+                self.forbid(number)?;
                 let (trunk, host) = self.trunk.as_ref().ok_or(DialError::ConfigNoTrunk)?;
                 Ok(Route::Uri { uri: format!("sip:{number}@{host}"), trunk: Some(trunk.clone()) })
             }
@@ -124,6 +132,22 @@ impl DialRules {
         } else {
             Err(DialError::ConfigDenies)
         }
+    }
+
+    /// Judges a number, or the user part of a URI if it is one, in every way it could be dialled.
+    fn forbid(&self, user: &str) -> Result<(), DialError> {
+        let digits: String = user.chars().filter(|c| !"+-.()".contains(*c)).collect();
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Ok(());
+        }
+        // As it stands, and behind the prefixes of calls abroad: 00, in North America 011.
+        let behind = digits.trim_start_matches("00");
+        let readings = [digits.as_str(), behind, behind.trim_start_matches("011")];
+        let mut readings = readings.into_iter().map(|number| format!("+{number}"));
+        if readings.any(|number| self.deny.iter().any(|pattern| pattern.matches(&number))) {
+            return Err(DialError::ConfigForbids);
+        }
+        Ok(())
     }
 }
 
@@ -148,6 +172,7 @@ mod tests {
     fn rules(allow: &[&str], trunk: Option<&str>) -> DialRules {
         DialRules {
             allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
+            deny: ["+1900*", "+881*"].iter().map(|text| text.parse().unwrap()).collect(),
             loopback_only: false,
             trunk: trunk.map(|host| ("carrier".to_owned(), host.to_owned())),
         }
@@ -164,6 +189,125 @@ mod tests {
             rules.route(&Target::Phone("+19005551234".into())),
             Err(DialError::ConfigDenies)
         );
+    }
+
+    #[test]
+    fn what_is_forbidden_is_not_dialled_in_any_spelling() {
+        let rules = rules(&["*"], Some("sip.example"));
+        for spelling in [
+            "+19005550100",
+            "tel:+19005550100",
+            "19005550100",
+            "0019005550100",
+            "01119005550100",
+            "sip:+19005550100@sip.example",
+            "sip:+1-900-555-0100@sip.example;user=phone",
+            "sip:+1(900)555.0100@sip.example",
+            "sip:0088112345@sip.example",
+        ] {
+            for target in [Target::Phone(spelling.into()), Target::User(spelling.into())] {
+                let verdict = rules.route(&target);
+                let is_user = target == Target::User("19005550100".into())
+                    || !spelling.contains(':') && matches!(target, Target::User(_));
+                assert!(is_user || verdict == Err(DialError::ConfigForbids), "{target:?}");
+            }
+        }
+        assert!(rules.route(&Target::Phone("+15559005550".into())).is_ok());
+        assert!(rules.route(&Target::Phone("sip:alice1900@sip.example".into())).is_ok());
+    }
+
+    /// Pieces that targets are made of, good and evil.
+    const PIECES: [&str; 44] = [
+        "sip:",
+        "sips:",
+        "tel:",
+        "SIP:",
+        "user:",
+        "+",
+        "+1555",
+        "+1900",
+        "1900",
+        "00",
+        "011",
+        "55501",
+        "%35",
+        "%2B",
+        "%40",
+        "@",
+        "@127.0.0.1",
+        "@sip.example",
+        "@evil.example",
+        "127.0.0.1",
+        "[::1]",
+        "localhost",
+        "::ffff:127.0.0.1",
+        ":5060",
+        ":",
+        ";",
+        ";user=phone",
+        ";maddr=evil.example",
+        ";transport=tcp",
+        ";transport=tls",
+        ";phone-context=+1900",
+        ";ext=1",
+        "?Route=%3Csip:evil%3E",
+        "&",
+        "\r\n",
+        "\0",
+        " ",
+        "１９",
+        "٣",
+        "-",
+        ".",
+        "(900)",
+        "alice",
+        "//",
+    ];
+
+    #[test]
+    fn a_hundred_thousand_tricky_targets_reach_nobody_outside_the_rules() {
+        let allow = ["+1555*", "sip:*@127.0.0.1", "sip:*@127.0.0.1:*", "sip:+1555*@sip.example"];
+        let rules = rules(&allow, Some("trunk.example"));
+        let mut state = 0x2545_F491_4F6C_DD1D_u64;
+        let mut next = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below as u64) as usize
+        };
+        let (mut dialled, mut tried) = (0, 0);
+        while tried < 100_000 {
+            let count = 1 + next(6);
+            let id: String = (0..count).map(|_| PIECES[next(PIECES.len())]).collect();
+            for target in [Target::Phone(id.clone()), Target::User(id)] {
+                tried += 1;
+                if let Ok(Route::Uri { uri, trunk }) = rules.route(&target) {
+                    dialled += 1;
+                    assert!(is_inside_the_rules(&uri, trunk.is_some()), "{target:?} dials {uri}");
+                }
+            }
+        }
+        assert!(dialled > 100, "the pieces must make some good targets, too: {dialled}");
+    }
+
+    /// The rules of the test above once more, by other means than the code under test.
+    fn is_inside_the_rules(uri: &str, by_trunk: bool) -> bool {
+        let plain = uri.bytes().all(|byte| byte.is_ascii_graphic()) && !uri.contains('?');
+        let Some(rest) = uri.get(4..) else { return false };
+        let address = rest.split(';').next().unwrap_or_default();
+        let (user, host) = address.rsplit_once('@').unwrap_or(("", address));
+        let host = host.split(':').next().unwrap_or_default();
+        let digits: String = user.chars().filter(char::is_ascii_digit).collect();
+        let national = digits.trim_start_matches("00").trim_start_matches("011");
+        let is_number = user.chars().all(|c| "+-.()0123456789".contains(c));
+        let is_premium = is_number && (national.starts_with("1900") || national.starts_with("881"));
+        let is_allowed = match host {
+            "trunk.example" => by_trunk && user.starts_with("+1555"),
+            "127.0.0.1" => !by_trunk,
+            "sip.example" => user.starts_with("+1555"),
+            _ => false,
+        };
+        plain && is_allowed && !is_premium && !rest.contains("maddr") && !user.contains("%3")
     }
 
     #[test]

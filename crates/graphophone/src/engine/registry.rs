@@ -24,6 +24,7 @@ use super::{
     dial::{DialError, DialRules, Route, Target},
     door::Door,
     ledger::Ledger,
+    quota::{DialLimits, Permit, Quota, QuotaError},
     request::{CommandError, Once, Request, View},
 };
 use crate::{outbox::Outbox, prompts::Prompts};
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) prompts: Prompts,
     settings: Settings,
     dial: DialRules,
+    quota: Quota,
     max_calls: usize,
     door: Door,
     sip: OnceLock<Endpoint>,
@@ -59,6 +61,8 @@ pub(super) struct Shared {
 pub(super) struct Listed {
     pub(super) shared: Arc<Shared>,
     id: CallId,
+    /// Leave for an outgoing call.
+    _permit: Option<Permit>,
 }
 
 impl Drop for Listed {
@@ -74,6 +78,17 @@ struct Entry {
     view: watch::Receiver<View>,
 }
 
+/// How a call begins, beside its machine and its details.
+struct Begun {
+    line: Line,
+    /// What ends its SIP dialog after a crash.
+    dialog: Option<String>,
+    /// The request that asked for it, if that must not be carried out again.
+    once: Option<Once>,
+    /// Its place among the outgoing calls of its application.
+    permit: Option<Permit>,
+}
+
 /// What a [`Calls`] is made of.
 pub struct CallsParts {
     /// Where facts become durable.
@@ -86,6 +101,8 @@ pub struct CallsParts {
     pub settings: Settings,
     /// What may be dialled.
     pub dial: DialRules,
+    /// How much one application may dial.
+    pub dial_limits: DialLimits,
     /// Most calls at one time.
     pub max_calls: usize,
     /// Whether the load leaves room for new ones.
@@ -98,6 +115,9 @@ pub enum CreateError {
     /// The target is refused.
     #[error(transparent)]
     Dial(#[from] DialError),
+    /// The application dials too much.
+    #[error(transparent)]
+    Quota(#[from] QuotaError),
     /// The server has as many calls as it is allowed.
     #[error("The server is at its limit of calls (limits.calls): try again later")]
     TooManyCalls,
@@ -123,6 +143,7 @@ impl Calls {
                 prompts: parts.prompts,
                 settings: parts.settings,
                 dial: parts.dial,
+                quota: Quota::new(parts.dial_limits),
                 max_calls: parts.max_calls,
                 door: parts.door,
                 sip: OnceLock::new(),
@@ -167,8 +188,9 @@ impl Calls {
         once: Option<Once>,
     ) -> Result<View, CreateError> {
         let route = self.shared.dial.route(target)?;
-        self.shared.door.admit()?;
         let now = Instant::now().into_std();
+        let permit = self.shared.quota.take(now, details.app)?;
+        self.shared.door.admit()?;
         let mut settings = self.shared.settings.clone();
         let ring_timeout = ring_for(&settings, &details);
         settings.ring_for = ring_timeout;
@@ -179,7 +201,8 @@ impl Calls {
         let dialog = Some(graphophone_sip::invited(&sip_call_id));
         let dial =
             move |sinks| shared.place_call(route, app, ring_timeout, sip_call_id, sinks).boxed();
-        self.start(call, details, Line::Dial(Box::new(dial)), dialog, once).await
+        let line = Line::Dial(Box::new(dial));
+        self.start(call, details, Begun { line, dialog, once, permit: Some(permit) }).await
     }
 
     /// Takes in an incoming leg for a bot and notifies it. The endpoint has asked [`Door`] already.
@@ -194,17 +217,18 @@ impl Calls {
     ) -> Result<View, CreateError> {
         let now = Instant::now().into_std();
         let call = Call::incoming(now, self.shared.settings.clone());
-        self.start(call, details, Line::Ringing(leg), Some(dialog), None).await
+        let line = Line::Ringing(leg);
+        let begun = Begun { line, dialog: Some(dialog), once: None, permit: None };
+        self.start(call, details, begun).await
     }
 
     async fn start(
         &self,
         call: Call,
         details: CallDetails,
-        line: Line,
-        dialog: Option<String>,
-        once: Option<Once>,
+        begun: Begun,
     ) -> Result<View, CreateError> {
+        let Begun { line, dialog, once, permit } = begun;
         let id = details.id;
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let (born, durable) = oneshot::channel();
@@ -216,7 +240,8 @@ impl Calls {
             if calls.len() >= self.shared.max_calls {
                 return Err(CreateError::TooManyCalls);
             }
-            let listed = Listed { shared: Arc::clone(&self.shared), id };
+            let shared = Arc::clone(&self.shared);
+            let listed = Listed { shared, id, _permit: permit };
             let (task, view) = CallTask::new(call, details, dialog, listed, receiver);
             calls.insert(id, Entry { made: Instant::now(), requests, view });
             self.shared.tasks.spawn(task.run(line, once, born));

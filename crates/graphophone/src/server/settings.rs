@@ -12,7 +12,7 @@ use graphophone_sip::{EndpointConfig, PhoneAccount, Trunk};
 use crate::{
     auth::{AppSettings, AuthSettings, Secret},
     config::{self, CompatMode, Config, MediaIo, Profile, SipListen},
-    engine::AdmissionLimits,
+    engine::{AdmissionLimits, DialLimits},
     prompts::{FetchLimits, Settings as PromptsSettings},
 };
 
@@ -74,8 +74,16 @@ pub(super) fn call_settings(config: &Config) -> graphophone_call::Settings {
         keep_alive: config.calls.keep_alive.0,
         start_grace: config.prompts.start_grace.0,
         queue_limit: config.limits.queued_operations,
+        longest_outgoing: Some(config.dial.max_call.0),
         notify_cut_operations: config.operations.notify_on_hang_up,
         ..graphophone_call::Settings::default()
+    }
+}
+
+pub(super) fn dial_limits(config: &Config) -> DialLimits {
+    DialLimits {
+        concurrent: config.dial.per_app_concurrent,
+        per_minute: config.dial.per_app_per_minute,
     }
 }
 
@@ -108,6 +116,7 @@ pub(super) fn endpoint_config(config: &Config) -> EndpointConfig {
         external_address: config.sip.external_address,
         rtp_bind: config.rtp.bind,
         rtp_ports: config.rtp.ports.0.clone(),
+        media_timeout: Some(config.rtp.media_timeout.0).filter(|limit| !limit.is_zero()),
         phones: config
             .phones
             .iter()
@@ -127,6 +136,7 @@ pub(super) fn endpoint_config(config: &Config) -> EndpointConfig {
                 username: trunk.username.clone(),
                 from: trunk.from.clone(),
                 password: trunk.password.as_ref().map(|secret| secret.expose().to_owned()),
+                realm: trunk.realm.clone(),
                 register: trunk.register,
                 peers: trunk.peers.iter().map(peer).collect(),
             })

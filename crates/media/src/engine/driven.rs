@@ -97,6 +97,7 @@ fn setup(number: u32, to: SocketAddr) -> StreamSetup {
         events,
         tap: None,
         srtp: None,
+        media_timeout: None,
         counters: Arc::new(StreamCounters::default()),
         abandoned: Arc::new(AtomicBool::new(false)),
     }

@@ -14,6 +14,8 @@ use super::{
     mailbox::Mailbox,
     path::Path,
     sender::Channel,
+    silence::Silence,
+    sources::Sources,
     stats::{ShardCounters, StreamCounters},
 };
 use crate::{
@@ -27,6 +29,13 @@ use crate::{
 /// Protected datagrams that are longer are refused; nothing crosses an Ethernet that is.
 const MAX_PROTECTED: usize = 1_500;
 
+/// What the payloads of a stream are.
+pub(super) struct Formats {
+    pub(super) codec: Codec,
+    pub(super) payload_type: u8,
+    pub(super) telephone_event: Option<u8>,
+}
+
 /// What a stream knows of its far end.
 pub(super) struct Incoming {
     codec: Codec,
@@ -36,6 +45,9 @@ pub(super) struct Incoming {
     /// `None` if RTCP shares the RTP port.
     rtcp: Option<Path>,
     reception: Option<Reception>,
+    sources: Sources,
+    /// How long nothing came at all.
+    pub(super) silence: Silence,
     presses: KeyPresses,
     receiving: bool,
     tap: Option<SyncSender<TappedPacket>>,
@@ -48,14 +60,14 @@ pub(super) struct Incoming {
 
 impl Incoming {
     pub(super) fn new(
-        codec: Codec,
-        payload_type: u8,
-        telephone_event: Option<u8>,
+        formats: Formats,
         remote: Remote,
         tap: Option<SyncSender<TappedPacket>>,
         unprotect: Option<Box<Unprotect>>,
+        silence: Silence,
         counters: Arc<StreamCounters>,
     ) -> Self {
+        let Formats { codec, payload_type, telephone_event } = formats;
         Self {
             codec,
             payload_type,
@@ -63,6 +75,8 @@ impl Incoming {
             rtp: Path::new(remote.rtp),
             rtcp: remote.rtcp.map(Path::new),
             reception: None,
+            sources: Sources::default(),
+            silence,
             presses: KeyPresses::new(codec.rate()),
             receiving: false,
             tap,
@@ -137,6 +151,7 @@ impl Incoming {
     ) {
         let counters = &self.counters.counts;
         let Ok(packet) = Packet::parse(datagram) else { return counters.malformed_packets.add(1) };
+        self.silence.heard(now.at);
         let header = packet.header;
         let is_event = self.telephone_event == Some(header.payload_type);
         let codec = self.codec_of(header.payload_type);
@@ -145,15 +160,18 @@ impl Incoming {
             // Comfort noise and the like are numbered with the rest: not counting them is loss.
             if let Some(reception) = &mut self.reception
                 && reception.ssrc() == header.ssrc
+                && reception.packet(header.sequence, None, now.at)
             {
-                reception.packet(header.sequence, None, now.at);
+                self.sources.heard(now.at);
             }
             return;
         }
+        if !self.count(packet, is_event, from, now) {
+            return self.counters.counts.foreign_packets.add(1);
+        }
         self.rtp.confirm(from);
-        counters.packets_received.add(1);
+        self.counters.counts.packets_received.add(1);
         shard.packets_received.add(1);
-        self.count(packet, is_event, now);
         if !self.receiving {
             self.receiving = true;
             mailbox.post(StreamEvent::Receiving, now.at);
@@ -183,20 +201,35 @@ impl Incoming {
             .filter(|codec| codec.rate() == self.codec.rate())
     }
 
-    fn count(&mut self, packet: Packet<'_>, is_event: bool, now: Now) {
+    /// Counts a packet; false if it is of another source than the one that is heard, or out of
+    /// its order.
+    fn count(&mut self, packet: Packet<'_>, is_event: bool, from: SocketAddr, now: Now) -> bool {
         let header = packet.header;
         let rate = self.codec.rate();
+        // What SRTP has found authentic needs no other proof, nor does the first one at an address
+        // that was just signalled.
+        let is_proved = self.unprotect.is_some() || self.rtp.is_open_to(from);
         let reception = match &mut self.reception {
             Some(reception) if reception.ssrc() == header.ssrc => reception,
-            // Another source, as after a transfer at the far end.
+            Some(_)
+                if !is_proved && !self.sources.takes_over(header.ssrc, header.sequence, now.at) =>
+            {
+                return false;
+            }
+            // The first one, or another, as after a transfer at the far end.
             other => {
                 self.presses = KeyPresses::new(rate);
                 self.last_sender_report = None;
                 other.insert(Reception::new(header.ssrc, rate, header.sequence, now.at))
             }
         };
-        reception.packet(header.sequence, (!is_event).then_some(header.timestamp), now.at);
-        self.counters.reception(reception.lost(), reception.jitter());
+        let timestamp = (!is_event).then_some(header.timestamp);
+        let is_in_order = reception.packet(header.sequence, timestamp, now.at);
+        if is_in_order {
+            self.sources.heard(now.at);
+            self.counters.reception(reception.lost(), reception.jitter());
+        }
+        is_in_order
     }
 
     fn tap(&mut self, packet: Packet<'_>, codec: Codec, now: Now) {
@@ -259,6 +292,7 @@ impl Incoming {
     ) {
         let counters = &self.counters.counts;
         let Ok(items) = rtcp::parse(datagram) else { return counters.malformed_packets.add(1) };
+        self.silence.heard(now.at);
         if let (Channel::Rtcp, Some(path)) = (channel, &mut self.rtcp) {
             path.confirm(from);
         }

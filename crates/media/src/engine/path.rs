@@ -3,7 +3,8 @@
 //! Packets are taken only from the IP address that signalling named. A phone behind a port
 //! translator sends from another port than the one it named: the port of the first valid packet
 //! is latched and answered to (symmetric RTP, RFC 4961), after which only it and the named port
-//! are heard. Another IP address never is: whoever guesses our port could else take the call over.
+//! are heard, until a packet comes from the named port: then no other is. Another IP address never
+//! is: whoever guesses our port could else take the call over.
 
 use std::net::SocketAddr;
 
@@ -39,9 +40,22 @@ impl Path {
                 || self.latched.is_none_or(|latched| latched.port() == from.port()))
     }
 
-    /// Notes that a valid packet came from an accepted address.
+    /// Whether a new source may be heard from here at once: nobody was heard since the address was
+    /// signalled, or only somebody else than the named port.
+    pub(super) fn is_open_to(&self, from: SocketAddr) -> bool {
+        self.latched.is_none_or(|latched| {
+            from.port() == self.signalled.port() && latched.port() != from.port()
+        })
+    }
+
+    /// Notes that a valid packet came from an accepted address. The named one has the last word:
+    /// somebody else behind the same address may have been quicker.
     pub(super) fn confirm(&mut self, from: SocketAddr) {
-        self.latched.get_or_insert(from);
+        if from.port() == self.signalled.port() {
+            self.latched = Some(from);
+        } else {
+            self.latched.get_or_insert(from);
+        }
     }
 }
 
@@ -64,6 +78,19 @@ mod tests {
         assert!(path.accepts(address("192.0.2.1:5000")));
         assert!(path.accepts(address("192.0.2.1:4000")));
         assert!(!path.accepts(address("192.0.2.1:6000")));
+    }
+
+    #[test]
+    fn a_packet_from_the_named_port_ends_what_was_latched_before() {
+        let mut path = Path::new(address("192.0.2.1:4000"));
+        path.confirm(address("192.0.2.1:5000"));
+        assert!(path.is_open_to(address("192.0.2.1:4000")));
+        path.confirm(address("192.0.2.1:4000"));
+        assert!(!path.is_open_to(address("192.0.2.1:4000")));
+        assert_eq!(path.target(), Some(address("192.0.2.1:4000")));
+        assert!(!path.accepts(address("192.0.2.1:5000")));
+        path.confirm(address("192.0.2.1:4000"));
+        assert_eq!(path.target(), Some(address("192.0.2.1:4000")));
     }
 
     #[test]

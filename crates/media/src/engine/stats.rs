@@ -68,7 +68,8 @@ counters! {
     reports_sent,
     /// RTCP packets accepted from the far end.
     reports_received,
-    /// Datagrams from other addresses than the far end's; ignored.
+    /// Datagrams of others: from another address than the far end's, of another source, or out of
+    /// its order; ignored.
     foreign_packets,
     /// Datagrams that are neither RTP nor RTCP; ignored.
     malformed_packets,

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, TappedPacket,
     calendar::{Calendar, WIDTH},
-    incoming::Incoming,
+    incoming::{Formats, Incoming},
     lane::{self, Books, Lane},
     ledger::Ledger,
     mailbox::Mailbox,
@@ -20,6 +20,7 @@ use super::{
     reports::Reports,
     send_clock::{PACKET, SendClock},
     sender::{Batch, Channel, Content, Datagram},
+    silence::Silence,
     stats::{LATE, ShardCounters, StreamCounters},
 };
 use crate::{
@@ -53,6 +54,8 @@ pub(super) struct StreamSetup {
     pub(super) events: mpsc::Sender<StreamEvent>,
     pub(super) tap: Option<std::sync::mpsc::SyncSender<TappedPacket>>,
     pub(super) srtp: Option<Srtp>,
+    /// See [`super::StreamConfig::media_timeout`].
+    pub(super) media_timeout: Option<Duration>,
     pub(super) counters: Arc<StreamCounters>,
     /// Set by an owner who goes while the command queue is full.
     pub(super) abandoned: Arc<AtomicBool>,
@@ -96,7 +99,10 @@ pub(super) enum StreamCommand {
     SetRemote {
         remote: Remote,
         sending: bool,
+        receiving: bool,
     },
+    /// Nothing but reports is to be sent any more.
+    Cease,
 }
 
 pub(super) struct NewPlayout {
@@ -149,12 +155,15 @@ impl Stream {
             due: None,
             ledger: Ledger::new(setup.codec.packet_units()),
             incoming: Incoming::new(
-                setup.codec,
-                setup.payload_type,
-                setup.telephone_event,
+                Formats {
+                    codec: setup.codec,
+                    payload_type: setup.payload_type,
+                    telephone_event: setup.telephone_event,
+                },
                 setup.remote,
                 setup.tap,
                 unprotect,
+                Silence::new(setup.media_timeout, now.at),
                 Arc::clone(&setup.counters),
             ),
             protect,
@@ -172,8 +181,8 @@ impl Stream {
 
     /// When [`Self::tick`] should be called, even if no packet is due.
     pub(super) fn chores(&self) -> Instant {
-        let reports = self.reports.next();
-        self.mailbox.retry_at().map_or(reports, |retry_at| retry_at.min(reports))
+        let others = [self.mailbox.retry_at(), self.incoming.silence.look_at()];
+        others.into_iter().flatten().fold(self.reports.next(), Instant::min)
     }
 
     /// Where RTP goes.
@@ -243,9 +252,15 @@ impl Stream {
                 }
             }
             StreamCommand::Tones { codes, duration, gap } => self.queue_tones(codes, duration, gap),
-            StreamCommand::SetRemote { remote, sending } => {
+            StreamCommand::SetRemote { remote, sending, receiving } => {
                 self.incoming.set_remote(remote);
+                // Who holds the call owes nothing.
+                self.incoming.silence.expect(sending && receiving, now.at);
                 self.sending = sending;
+            }
+            StreamCommand::Cease => {
+                self.incoming.silence.expect(false, now.at);
+                self.sending = false;
             }
         }
         self.reschedule(now);
@@ -324,6 +339,9 @@ impl Stream {
         if self.reports.next() <= horizon {
             self.report(now, slot, batch, false);
             self.reports.schedule(now.at);
+        }
+        if self.incoming.silence.is_over(horizon) {
+            self.mailbox.post(StreamEvent::Silent, now.at);
         }
         if self.mailbox.retry_at().is_some_and(|retry_at| retry_at <= horizon) {
             self.mailbox.deliver(now.at);

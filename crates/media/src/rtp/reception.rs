@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::rtcp::ReportBlock;
 
-/// A gap that is still one stream (RFC 3550 A.1).
-const MAX_DROPOUT: u16 = 3_000;
 /// How far back a packet may be misordered (RFC 3550 A.1).
 const MAX_MISORDER: u16 = 100;
+/// A gap that is still one stream. RFC 3550 A.1 has 3,000; with misordering, ours is a window of
+/// 2,048, because a number outside of it may have been guessed.
+const MAX_DROPOUT: u16 = 2_048 - MAX_MISORDER;
 
 /// Statistics about one synchronisation source.
 #[derive(Clone, Debug)]
@@ -57,9 +58,10 @@ impl Reception {
         self.ssrc
     }
 
-    /// Counts a packet. `timestamp` is `None` for packets whose timestamp is not their sampling
-    /// time (telephone-events repeat it), which say nothing about jitter.
-    pub fn packet(&mut self, sequence: u16, timestamp: Option<u32>, now: Instant) {
+    /// Counts a packet; false if its number does not belong to the source as it is known so far.
+    /// `timestamp` is `None` for packets whose timestamp is not their sampling time
+    /// (telephone-events repeat it), which say nothing about jitter.
+    pub fn packet(&mut self, sequence: u16, timestamp: Option<u32>, now: Instant) -> bool {
         // `highest as u16` and the like cut to the low half on purpose: RFC 3550 A.1.
         let ahead = sequence.wrapping_sub(self.highest as u16);
         if ahead < MAX_DROPOUT {
@@ -69,7 +71,7 @@ impl Reception {
             // A jump: two packets in order after it are a restarted source.
             if self.restart != Some(sequence) {
                 self.restart = Some(sequence.wrapping_add(1));
-                return;
+                return false;
             }
             *self = Self {
                 jitter_16: self.jitter_16,
@@ -80,6 +82,7 @@ impl Reception {
         if let Some(timestamp) = timestamp {
             self.measure_jitter(timestamp, now);
         }
+        true
     }
 
     fn measure_jitter(&mut self, timestamp: u32, now: Instant) {

@@ -109,6 +109,8 @@ pub(crate) struct Agreed {
     pub(crate) remote: Remote,
     /// Whether the far end receives at all, or has put us on hold.
     pub(crate) sending: bool,
+    /// Whether the far end is to send.
+    pub(crate) receiving: bool,
 }
 
 impl Agreed {
@@ -196,6 +198,7 @@ impl Description {
             telephone_event: self.audio.telephone_event,
             remote: Remote { rtp: self.audio.rtp, rtcp: (!mux).then_some(self.audio.rtcp) },
             sending: self.direction().receives(),
+            receiving: self.direction().mirrored().receives(),
         }
     }
 }

@@ -44,6 +44,7 @@ fn the_first_common_codec_of_the_offer_is_taken() {
             rtcp: Some("192.0.2.5:40001".parse().unwrap()),
         },
         sending: true,
+        receiving: true,
     };
     assert_eq!(agreed, expected);
     let other = OFFER.replace("8 0 101", "9 18 0 101");

@@ -6,10 +6,18 @@ use sipx_sip::{
 };
 
 /// Most times one request is sent again with credentials (AST-2020-002: a server may challenge for
-/// ever): a registrar and a proxy, each once more with a fresh nonce.
-const MOST_TRIES: u8 = 4;
+/// ever): for a proxy and for whoever is behind it, or once more with a fresh nonce.
+const MOST_TRIES: u8 = 2;
 /// Most protection spaces answered at a time.
 const MOST_SPACES: usize = 4;
+
+/// Who we are at a trunk.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) credentials: Credentials,
+    /// The only protection space that is answered; `None` answers every one the trunk passes on.
+    pub(crate) realm: Option<String>,
+}
 
 /// The credentials a request carries: one for each protection space that asked.
 #[derive(Debug, Default)]
@@ -33,7 +41,7 @@ impl Answers {
     pub(super) fn take(
         &mut self,
         response: &Response,
-        credentials: &Credentials,
+        account: &Account,
         method: &str,
         uri: &str,
         cnonce: &str,
@@ -42,7 +50,12 @@ impl Answers {
             return false;
         }
         let mut is_new = false;
-        for challenge in strongest(response) {
+        let is_known = |challenge: &Challenge| {
+            // Somebody behind the trunk who asks for it could guess the password from the answer
+            // (CVE-2021-41158).
+            account.realm.as_ref().is_none_or(|realm| *realm == challenge.realm)
+        };
+        for challenge in strongest(response).into_iter().filter(is_known) {
             let header = challenge.response_header();
             let is_same =
                 |given: &&mut Given| given.header == header && given.realm == challenge.realm;
@@ -50,7 +63,7 @@ impl Answers {
             if known.is_some() && !challenge.stale {
                 continue;
             }
-            let value = auth::respond(&challenge, credentials, method, uri, 1, cnonce);
+            let value = auth::respond(&challenge, &account.credentials, method, uri, 1, cnonce);
             match known {
                 Some(given) => given.value = value,
                 None => {

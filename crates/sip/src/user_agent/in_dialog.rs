@@ -114,8 +114,8 @@ impl UserAgent {
         };
         let cause = *cause;
         if let Ok(response) = &outcome
-            && let Some(credentials) = &leg.credentials
-            && answers.take(response, credentials, "BYE", &dialog.request_uri(), &self.ids.tag())
+            && let Some(account) = &leg.account
+            && answers.take(response, account, "BYE", &dialog.request_uri(), &self.ids.tag())
         {
             dialog.local_cseq += 1;
             let (dialog, headers) = (dialog.as_ref().clone(), answers.headers());
@@ -196,8 +196,14 @@ impl UserAgent {
                     self.end(id, leg, ours.unwrap_or(theirs));
                 }
             }
-            // Our own BYE is on its way and will be answered, too.
-            Some(State::Ending { .. } | State::Calling(_)) | None => {}
+            // The two have crossed: ours need not be answered any more.
+            Some(State::Ending { cause, .. }) => {
+                let cause = *cause;
+                if let Some(leg) = self.legs.remove(&id) {
+                    self.end(id, leg, cause);
+                }
+            }
+            Some(State::Calling(_)) | None => {}
         }
     }
 
@@ -271,9 +277,10 @@ impl UserAgent {
 
     /// Tells the shell and the owner what a new agreement changes.
     pub(super) fn change_media(&mut self, id: LegId, before: Agreed, after: Agreed) {
-        if before.remote != after.remote || before.sending != after.sending {
-            let Agreed { remote, sending, .. } = after;
-            self.outputs.push_back(Output::UpdateMedia { leg: id, remote, sending });
+        let flows = |agreed: Agreed| (agreed.remote, agreed.sending, agreed.receiving);
+        if flows(before) != flows(after) {
+            let (remote, sending, receiving) = flows(after);
+            self.outputs.push_back(Output::UpdateMedia { leg: id, remote, sending, receiving });
         }
         if before.sending != after.sending {
             self.tell(id, LegEvent::Media { active: after.sending });

@@ -76,7 +76,7 @@ impl UserAgent {
             local_tag,
             phone,
             user: to_user.clone(),
-            credentials: None,
+            account: None,
             local: None,
             agreed: None,
             said_end: false,

@@ -9,6 +9,7 @@ use sipx_sip::{HeaderName, Message, Method, Response, Uri, auth::Credentials};
 
 use super::{
     UserAgent,
+    answers::Account,
     dialog::Dialog,
     flow::{Flow, Transport},
     leg::{Leg, State},
@@ -114,7 +115,7 @@ impl UserAgent {
                     local_tag,
                     phone: false,
                     user: String::new(),
-                    credentials: self.credentials_of(&dialog.target),
+                    account: self.account_at(&dialog.target),
                     local: None,
                     agreed: None,
                     said_end: true,
@@ -160,13 +161,14 @@ impl UserAgent {
     }
 
     /// What a trunk at that host knows us by.
-    fn credentials_of(&self, target: &Uri) -> Option<Credentials> {
+    fn account_at(&self, target: &Uri) -> Option<Account> {
         let host = target.host()?.to_string();
         let trunk = self.config.trunks.iter().find(|trunk| {
             let uri = trunk.uri.as_deref().and_then(crate::registrar::callable);
             uri.is_some_and(|uri| uri.host().is_some_and(|known| known.to_string() == host))
         })?;
-        Some(Credentials::new(trunk.username.clone()?, trunk.password.clone()?))
+        let credentials = Credentials::new(trunk.username.clone()?, trunk.password.clone()?);
+        Some(Account { credentials, realm: trunk.realm.clone() })
     }
 }
 

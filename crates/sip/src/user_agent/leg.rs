@@ -5,9 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sipx_sip::{Request, Response, TransactionKey, Uri, auth::Credentials};
+use sipx_sip::{Request, Response, TransactionKey, Uri};
 
-use super::{answers::Answers, dialog::Dialog, flow::Flow};
+use super::{
+    answers::{Account, Answers},
+    dialog::Dialog,
+    flow::Flow,
+};
 use crate::{
     result_info::Cause,
     sdp::{self, Agreed, Description},
@@ -21,7 +25,7 @@ pub(super) struct Leg {
     pub(super) phone: bool,
     /// User part of our Contact.
     pub(super) user: String,
-    pub(super) credentials: Option<Credentials>,
+    pub(super) account: Option<Account>,
     /// Our end of the media, once there is one.
     pub(super) local: Option<sdp::Local>,
     /// What offer and answer agreed on, once they did.

@@ -113,6 +113,13 @@ pub(super) fn stamp_via(request: &mut Request, flow: Flow) -> Flow {
     flow.towards((ip, port).into())
 }
 
+/// Bytes of a request as it came.
+pub(super) fn length(request: &Request) -> usize {
+    let mut bytes = Vec::new();
+    request.write_to(&mut bytes);
+    bytes.len()
+}
+
 fn is_stamp(parameter: &str) -> bool {
     let name = parameter.split('=').next().unwrap_or_default().trim();
     name.eq_ignore_ascii_case("received") || name.eq_ignore_ascii_case("rport")

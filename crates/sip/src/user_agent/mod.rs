@@ -16,6 +16,7 @@ mod message;
 mod outgoing;
 mod register;
 mod screening;
+mod terse;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -32,14 +33,14 @@ use bytes::Bytes;
 use graphophone_call::LegEvent;
 use graphophone_media::engine::Remote;
 use sipx_sip::{
-    Message, Request, Timers, TransactionKey, TransactionLayer, TuEvent, Uri, auth::Credentials,
-    transaction::Dispatch,
+    Message, Request, Timers, TransactionKey, TransactionLayer, TuEvent, Uri, transaction::Dispatch,
 };
 
 use self::{
     ids::Ids,
     leg::{Leg, State},
     register::TrunkRegistration,
+    terse::Terse,
     timers::{Timer, TimerTable},
     transactions::{ClientEntry, Purpose, ServerEntry},
 };
@@ -51,6 +52,7 @@ use crate::{
     sdp::{self, Agreed},
 };
 
+pub(crate) use answers::Account;
 pub(crate) use flow::{Flow, LinkId, Transport};
 pub(crate) use kept::Kept;
 pub(crate) use register::RegistrationState;
@@ -96,7 +98,7 @@ pub(crate) struct NewCall {
     pub(crate) from_display: Option<String>,
     pub(crate) ring_timeout: Duration,
     /// Answers a challenge.
-    pub(crate) credentials: Option<Credentials>,
+    pub(crate) account: Option<Account>,
     /// Our end of the media.
     pub(crate) local: sdp::Local,
     /// The Call-ID, which nobody else may be able to guess; drawn if `None`.
@@ -119,7 +121,7 @@ pub(crate) enum Output {
     /// Offer and answer are complete: start the stream.
     StartMedia { leg: LegId, agreed: Agreed },
     /// The peer moved or changed its hold.
-    UpdateMedia { leg: LegId, remote: Remote, sending: bool },
+    UpdateMedia { leg: LegId, remote: Remote, sending: bool, receiving: bool },
     /// A trunk's registration changed.
     Registration { trunk: usize, state: RegistrationState },
 }
@@ -143,6 +145,10 @@ pub(crate) struct UserAgent {
     next_leg: u64,
     /// How many more incoming calls the owner has room for.
     room: usize,
+    /// Longest response without a transaction, in bytes: no more than the request at hand; and when
+    /// that came.
+    budget: (usize, Instant),
+    terse: Terse,
     admit: Option<Admit>,
     guard: Guard,
     registrar: Registrar,
@@ -174,6 +180,8 @@ impl UserAgent {
             invited: BTreeMap::new(),
             next_leg: 0,
             room: usize::MAX,
+            budget: (usize::MAX, now),
+            terse: Terse::default(),
             admit: None,
             guard: Guard::new(secret, &config.digest, now),
             registrar: Registrar::default(),

@@ -41,7 +41,7 @@ impl UserAgent {
             local_tag: self.ids.tag(),
             phone: call.phone,
             user: call.from_user,
-            credentials: call.credentials,
+            account: call.account,
             local: Some(call.local),
             agreed: None,
             said_end: false,
@@ -157,10 +157,10 @@ impl UserAgent {
             return self.end(id, leg, cause);
         }
         let target = calling.target.to_bytes();
-        if let Some(credentials) = &leg.credentials
+        if let Some(account) = &leg.account
             && calling.answers.take(
                 response,
-                credentials,
+                account,
                 "INVITE",
                 &String::from_utf8_lossy(&target),
                 &self.ids.tag(),

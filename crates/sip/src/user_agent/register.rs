@@ -6,7 +6,7 @@ use sipx_sip::{HeaderName, Host, Method, Response, Uri, auth::Credentials, heade
 
 use super::{
     Output, UserAgent,
-    answers::Answers,
+    answers::{Account, Answers},
     flow::{Flow, LinkId, Transport},
     message,
     timers::Timer,
@@ -42,7 +42,7 @@ pub(super) struct TrunkRegistration {
     /// Address-of-record.
     aor: String,
     user: String,
-    credentials: Option<Credentials>,
+    account: Option<Account>,
     call_id: String,
     tag: String,
     cseq: u32,
@@ -64,16 +64,16 @@ impl UserAgent {
         let Some(config) = self.config.trunks.get(trunk).filter(|_| !self.stopping) else { return };
         let user = config.username.clone().unwrap_or_default();
         let host = registrar.host().map(ToString::to_string).unwrap_or_default();
-        let credentials = config
-            .password
-            .as_ref()
-            .map(|password| Credentials::new(user.clone(), password.clone()));
+        let account = config.password.as_ref().map(|password| Account {
+            credentials: Credentials::new(user.clone(), password.clone()),
+            realm: config.realm.clone(),
+        });
         let registration = TrunkRegistration {
             aor: format!("<sip:{}@{host}>", message::escaped_user(&user)),
             registrar,
             flow,
             user,
-            credentials,
+            account,
             call_id: self.ids.call_id(),
             tag: self.ids.tag(),
             cseq: self.ids.first_cseq(),
@@ -153,12 +153,12 @@ impl UserAgent {
         };
         let asked = registration.lifetime;
         if let Ok(response) = &outcome
-            && let Some(credentials) = &registration.credentials
+            && let Some(account) = &registration.account
         {
             let uri = registrar_uri(&registration.registrar).to_bytes();
             let uri = String::from_utf8_lossy(&uri);
             let cnonce = self.ids.tag();
-            if registration.answers.take(response, credentials, "REGISTER", &uri, &cnonce) {
+            if registration.answers.take(response, account, "REGISTER", &uri, &cnonce) {
                 return self.send_register(now, trunk);
             }
         }

@@ -1,6 +1,7 @@
 //! The first look at a request: which transaction, which dialog, and for the rest who may ask for
 //! what. Strangers are answered without keeping anything (RFC 3261 §8.2.7), so a flood of them
-//! costs no memory and no retransmissions.
+//! costs no memory and no retransmissions, and over UDP never with more bytes than they sent: the
+//! source of a datagram may be somebody else.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -9,9 +10,14 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use sipx_sip::{HeaderName, Message, Method, Request, TransactionKey};
 
-use super::{MOST_SERVER_TRANSACTIONS, UserAgent, flow::Flow, message};
+use super::{
+    MOST_SERVER_TRANSACTIONS, Output, UserAgent,
+    flow::{Flow, Transport},
+    message,
+};
 use crate::{
     digest::Judgement,
     endpoint::{Party, Trunk},
@@ -21,6 +27,12 @@ use crate::{
 impl UserAgent {
     #[expect(clippy::wildcard_enum_match_arm, reason = "sipx may come to know more methods")]
     pub(super) fn receive_request(&mut self, now: Instant, flow: Flow, mut request: Request) {
+        let is_known = self.trunk_at(flow.remote.ip()).is_some();
+        let longest = match flow.transport {
+            Transport::Udp if !is_known => message::length(&request),
+            Transport::Udp | Transport::Tcp => usize::MAX,
+        };
+        self.budget = (longest, now);
         let reply_to = message::stamp_via(&mut request, flow);
         // sipx would copy it into responses (RFC 7044), which strangers could use to amplify.
         request.headers.remove_all(&HeaderName::HistoryInfo);
@@ -61,17 +73,33 @@ impl UserAgent {
         }
     }
 
-    /// Answers without a transaction. A repeated request gets the same To tag again.
+    /// Answers without a transaction. A repeated request gets the same To tag again. If the
+    /// response would be longer than a stranger's request, headers are left out from the last on;
+    /// if it still is, [`super::terse`] decides.
     pub(super) fn refuse(
         &mut self,
         flow: Flow,
         request: &Request,
         status: u16,
-        headers: Vec<(HeaderName, String)>,
+        mut headers: Vec<(HeaderName, String)>,
     ) {
         let tag = self.stateless_tag(request);
-        if let Some(response) = message::respond(request, status, Some(&tag), &headers, None) {
-            self.send(flow, &Message::Response(response));
+        loop {
+            let Some(response) = message::respond(request, status, Some(&tag), &headers, None)
+            else {
+                return;
+            };
+            let message = Message::Response(response).to_bytes();
+            if message.len() <= self.budget.0 || headers.pop().is_none() {
+                return self.answer_stranger(flow, message);
+            }
+        }
+    }
+
+    fn answer_stranger(&mut self, flow: Flow, message: Bytes) {
+        let (longest, now) = self.budget;
+        if message.len() <= longest || self.terse.may(now, flow.remote.ip()) {
+            self.outputs.push_back(Output::Send { flow, message });
         }
     }
 
@@ -80,7 +108,8 @@ impl UserAgent {
         self.tag_secret.hash(&mut hasher);
         request.headers.value(&HeaderName::Via).hash(&mut hasher);
         request.headers.value(&HeaderName::CallId).hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
+        // 32 bits, as RFC 3261 §19.3 asks for.
+        format!("{:08x}", hasher.finish() >> 32)
     }
 
     /// Who sends an INVITE. Answers for whoever may not, always the same way: nobody learns which
@@ -139,10 +168,18 @@ impl UserAgent {
                 let challenges = self.guard.challenges(now, source, salt, stale);
                 let headers =
                     challenges.into_iter().map(|value| (HeaderName::WwwAuthenticate, value));
-                self.refuse(reply_to, request, 401, headers.collect());
+                self.challenge(reply_to, request, &headers.collect::<Vec<_>>());
             }
         }
         None
+    }
+
+    /// Sends all challenges or none: a phone may know the last of them only.
+    fn challenge(&mut self, reply_to: Flow, request: &Request, headers: &[(HeaderName, String)]) {
+        let tag = self.stateless_tag(request);
+        if let Some(response) = message::respond(request, 401, Some(&tag), headers, None) {
+            self.answer_stranger(reply_to, Message::Response(response).to_bytes());
+        }
     }
 
     fn receive_register(&mut self, now: Instant, flow: Flow, reply_to: Flow, request: Request) {

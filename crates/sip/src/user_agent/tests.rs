@@ -9,3 +9,4 @@ mod kept;
 mod offers;
 mod registration;
 mod routes;
+mod strangers;

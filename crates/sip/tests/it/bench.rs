@@ -51,6 +51,7 @@ pub(crate) fn config() -> EndpointConfig {
         }],
         trunks: Vec::new(),
         max_calls: 50,
+        media_timeout: None,
         agent: "Graphophone test".to_owned(),
     }
 }
@@ -63,6 +64,7 @@ pub(crate) fn open_trunk() -> Trunk {
         username: None,
         from: None,
         password: None,
+        realm: None,
         register: false,
         peers: vec![(LOOPBACK, 8)],
     }
@@ -207,17 +209,22 @@ impl Leg {
 
     /// Plays a tone and waits until it has left.
     pub(crate) async fn play(&mut self, hz: f64, time: Duration) {
-        let stream = self.stream.as_ref().expect("there is a stream");
-        let codec = stream.codec().sample().expect("our SDP offers sample codecs");
-        let prompt = Arc::new(tone(hz, time).encode(codec));
-        let id = PlayoutId(1);
-        stream.play(id, vec![Segment { prompt, repeat: 1 }], true, false).unwrap();
+        let id = play(self.stream.as_ref().expect("there is a stream"), hz, time);
         while self.stream_event().await != StreamEvent::Finished(id) {}
     }
 
     pub(crate) async fn stream_event(&mut self) -> StreamEvent {
         soon(self.events.recv()).await.expect("the stream says no more")
     }
+}
+
+/// Begins to play a tone.
+pub(crate) fn play(stream: &StreamHandle, hz: f64, time: Duration) -> PlayoutId {
+    let codec = stream.codec().sample().expect("our SDP offers sample codecs");
+    let prompt = Arc::new(tone(hz, time).encode(codec));
+    let id = PlayoutId(1);
+    stream.play(id, vec![Segment { prompt, repeat: 1 }], true, false).unwrap();
+    id
 }
 
 /// A sine at half scale.

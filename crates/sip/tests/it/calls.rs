@@ -77,6 +77,28 @@ async fn a_phone_calls_the_server_presses_keys_and_hangs_up() {
 }
 
 #[tokio::test]
+async fn a_phone_that_has_hung_up_is_sent_nothing_more_even_if_the_owner_is_busy() {
+    let server = Server::start().await;
+    let phone = server.phone(PhoneTransport::Udp).await;
+    let mut leg = server.call("sip:alice@registered").await;
+    let stream = leg.active().await;
+    play(&stream, 440.0, Duration::from_secs(60));
+    let call = soon(phone.next_call()).await;
+    while call.heard().packets.len() < 5 {
+        tokio::task::yield_now().await;
+    }
+    call.hang_up();
+    // The owner hears of it, and does nothing.
+    while !matches!(leg.event().await, LegEvent::Ended(_)) {}
+    let sent = || stream.stats().counts.packets_sent;
+    tokio::time::sleep(ms(100)).await;
+    let by_then = sent();
+    assert!(by_then >= 5);
+    tokio::time::sleep(ms(400)).await;
+    assert_eq!(sent(), by_then, "a tenth of a second after BYE nothing leaves");
+}
+
+#[tokio::test]
 async fn a_phone_that_refuses_says_how() {
     for (policy, code, subcode) in
         [(AnswerPolicy::Busy, 486, 8539), (AnswerPolicy::Decline, 603, 8538)]

@@ -41,6 +41,23 @@ fn a_missed_keep_alive_fails_every_operation() {
 }
 
 #[test]
+fn an_outgoing_call_lasts_no_longer_than_it_may() {
+    let longest = std::time::Duration::from_secs(600);
+    let settings = Settings { longest_outgoing: Some(longest), ..Settings::default() };
+    let mut sim = Sim::outgoing_with(settings.clone());
+    sim.wait_s(30);
+    sim.leg(LegEvent::Answered);
+    sim.media(true);
+    assert!(sim.wait_s(599).is_empty(), "counted from the answer");
+    assert_eq!(
+        sim.wait_s(1),
+        ["leg hang up", "commit terminated 403/10199", "notify terminated 403/10199"]
+    );
+    let mut sim = with_loop_and_queue(settings);
+    assert_eq!(sim.wait_s(600)[1..4], CUT);
+}
+
+#[test]
 fn a_server_that_stops_says_so_of_every_operation_and_of_the_call() {
     let mut sim = with_loop_and_queue(Settings::default());
     let outputs = sim.input(Input::ServerStops);

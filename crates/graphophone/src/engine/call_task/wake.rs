@@ -44,6 +44,7 @@ impl CallTask {
                     Some(tone) => Wake::Input(Input::Leg(LegEvent::Tone(tone))),
                     None => Box::pin(self.next()).await,
                 },
+                StreamEvent::Silent => Wake::Input(Input::Leg(LegEvent::Ended(silent()))),
                 StreamEvent::Stopped(_) | StreamEvent::Receiving => Box::pin(self.next()).await,
             },
             Some(news) = self.audio.news() => Wake::Prepared(news),
@@ -60,4 +61,9 @@ impl CallTask {
             }
         }
     }
+}
+
+/// Why a call ends whose far end has fallen silent. Its leg is dropped with it, which sends BYE.
+fn silent() -> ResultInfo {
+    ResultInfo::of_call(410, 301_005, "The far end sent no media for too long.")
 }

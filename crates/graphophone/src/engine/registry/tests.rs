@@ -39,6 +39,7 @@ impl Kit {
             prompts: Prompts::new(settings, guard).unwrap(),
             settings: Settings::default(),
             dial: DialRules::new(&Config::load(Profile::Dev, None, Overrides::new()).unwrap()),
+            dial_limits: Default::default(),
             max_calls: 2,
             door: Door::default(),
         });
@@ -69,7 +70,8 @@ impl Kit {
         };
         let details = CallDetails::outgoing(ids, ApiVersion::V1, asked);
         let call = Call::outgoing(Instant::now().into_std(), Settings::default(), true);
-        self.calls.start(call, details, Line::Dial(dial), None, None).await
+        let begun = Begun { line: Line::Dial(dial), dialog: None, once: None, permit: None };
+        self.calls.start(call, details, begun).await
     }
 
     async fn gone(&self) {

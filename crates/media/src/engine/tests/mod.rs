@@ -6,6 +6,7 @@ mod playing;
 mod receiving;
 mod reporting;
 mod srtp;
+mod strangers;
 mod tones;
 
 use std::{
@@ -161,6 +162,7 @@ struct Options {
     rtcp_interval: Duration,
     event_places: usize,
     ssrc: u32,
+    media_timeout: Option<Duration>,
 }
 
 impl Default for Options {
@@ -174,6 +176,7 @@ impl Default for Options {
             rtcp_interval: Duration::from_secs(1_000_000),
             event_places: 16,
             ssrc: 0x1234_5678,
+            media_timeout: None,
         }
     }
 }
@@ -219,6 +222,7 @@ impl Rig {
             events: events_in,
             tap: Some(tap_in),
             srtp: options.srtp.as_ref().map(Srtp::new),
+            media_timeout: options.media_timeout,
             counters: Arc::clone(&counters),
             abandoned: Arc::new(AtomicBool::new(false)),
         };
@@ -308,7 +312,7 @@ impl Rig {
     }
 
     fn set_remote(&mut self, owner: &Owner, remote: Remote, sending: bool) {
-        self.command(owner, StreamCommand::SetRemote { remote, sending });
+        self.command(owner, StreamCommand::SetRemote { remote, sending, receiving: true });
     }
 
     /// A datagram of somebody comes to the stream.

@@ -97,11 +97,28 @@ fn responses_go_to_the_source_and_say_so() {
 fn options_are_answered_to_anybody() {
     let mut bench = Bench::new();
     bench.from(STRANGER);
-    bench.receive(&request("OPTIONS", 1, "z9hG4bKo", "x", "<sip:bot@192.0.2.1>", None));
+    let usual = "User-Agent: Pinger 1.0 (of some make)\r\nAccept: application/sdp\r\nMax-Forwards";
+    let ping = request("OPTIONS", 1, "z9hG4bKo", "x", "<sip:bot@192.0.2.1>", None);
+    bench.receive(&ping.replace("Max-Forwards", usual));
     let answer = bench.only_sent();
     assert!(answer.starts_with("SIP/2.0 200"));
     header(&answer, "Allow");
     assert_eq!(bench.ua.footprint(), 0);
+}
+
+#[test]
+fn a_method_of_every_character_there_is_is_not_implemented() {
+    let mut bench = Bench::new();
+    let method = "!interesting-Method0123456789_*+`.%indeed'~";
+    let user = "1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d_too.(doesn't-it)";
+    let from = "_token1~` token2'+_ token3.!%*- <sip:t@127.0.0.1>;fromParam''~+*_!.-%=\"\u{440}\";tag=_t~1'+`*%!-.";
+    let odd = request(method, 1, "z9hG4bKo", "x", "<sip:bot@192.0.2.1>", None)
+        .replace("sip:bot@192.0.2.1 SIP", &format!("sip:{user}@192.0.2.1 SIP"))
+        .replace("\"Caller\" <sip:+15550199@192.0.2.10>;tag=far", from);
+    bench.receive(&odd);
+    let answer = bench.only_sent();
+    assert!(answer.starts_with("SIP/2.0 501"), "{answer}");
+    header(&answer, "Allow");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
     endpoint::{PhoneAccount, Trunk},
     gate::{self, Verdict},
     sdp,
-    user_agent::{Config, Flow, LegId, LinkId, NewCall, Output, Transport, UserAgent},
+    user_agent::{Account, Config, Flow, LegId, LinkId, NewCall, Output, Transport, UserAgent},
 };
 
 pub(super) const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\n\
@@ -31,6 +31,8 @@ pub(super) struct Bench {
     pub(super) outputs: Vec<Output>,
     /// The owner attaches to incoming calls at once, so they ring.
     pub(super) is_attended: bool,
+    /// The only one our own password is for.
+    pub(super) realm: Option<String>,
 }
 
 pub(super) fn secs(seconds: u64) -> Duration {
@@ -68,6 +70,7 @@ impl Bench {
                 username: Some("acc".to_owned()),
                 from: None,
                 password: Some("pw".to_owned()),
+                realm: None,
                 register: false,
                 peers: vec![(network.parse().unwrap(), length)],
             }],
@@ -82,7 +85,15 @@ impl Bench {
             local: OUR_ADDRESS.parse().unwrap(),
         };
         let ua = UserAgent::new(config, [3; 32], now);
-        Self { ua, now, flow, sent: Vec::new(), outputs: Vec::new(), is_attended: true }
+        Self {
+            ua,
+            now,
+            flow,
+            sent: Vec::new(),
+            outputs: Vec::new(),
+            is_attended: true,
+            realm: None,
+        }
     }
 
     /// The same bench, with messages from now on coming from elsewhere.
@@ -208,7 +219,10 @@ impl Bench {
             from_host: None,
             from_display: Some("The \"Bot\"\r\n".to_owned()),
             ring_timeout: secs(60),
-            credentials: Some(Credentials::new("acc", "pw")),
+            account: Some(Account {
+                credentials: Credentials::new("acc", "pw"),
+                realm: self.realm.clone(),
+            }),
             local: local(),
         };
         let (leg, _) = self.ua.place_call(self.now, call);

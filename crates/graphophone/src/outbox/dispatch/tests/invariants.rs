@@ -120,7 +120,10 @@ impl World {
             }
             Event::Prune => {
                 let end = NOW.plus(i64::MAX);
-                self.store.prune(Cutoff { ended: end, given_up: end, requests: end }).await.unwrap();
+                self.store
+                    .prune(Cutoff { ended: end, given_up: end, requests: end })
+                    .await
+                    .unwrap();
             }
             Event::Restart { in_order } => {
                 let patience = if in_order { Duration::from_secs(1) } else { Duration::ZERO };
