@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 
 use crate::{
-    auth::{keys::Jwks, signer::verify_notification, unix_now},
+    auth::{jwk::Jwks, signer::verify_notification, unix_now},
     server::Ready,
 };
 

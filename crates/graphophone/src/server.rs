@@ -12,7 +12,12 @@ use graphophone_sip::{
 };
 use graphophone_store::{Cutoff, Store, Written};
 use reqwest::dns::Resolve;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
@@ -115,6 +120,8 @@ pub struct Server {
     tasks: Vec<JoinHandle<()>>,
     pruner: JoinHandle<()>,
     watch: JoinHandle<()>,
+    /// Ends with it.
+    _issuers: JoinSet<()>,
 }
 
 impl Server {
@@ -126,7 +133,8 @@ impl Server {
         Self::start_with_names(config, Arc::new(SystemResolver)).await
     }
 
-    /// The same, with another resolver than the system's for the hosts of prompts.
+    /// The same, with another resolver than the system's for the hosts of prompts, callbacks and
+    /// issuers.
     ///
     /// # Errors
     /// [`StartError`]; then nothing serves.
@@ -150,7 +158,8 @@ impl Server {
             refused("the configuration is refused", anyhow::anyhow!(faults.join("; ")))
         })?;
 
-        let outbox = start_outbox(&config, &store, &authority).await?;
+        let issuers = authority.watch_issuers(&names, &api::own_listeners(&config));
+        let outbox = start_outbox(&config, &store, &authority, Arc::clone(&names)).await?;
         recover(&store, &outbox)
             .await
             .map_err(|error| set_up("store.path: the store cannot be recovered", error.into()))?;
@@ -232,7 +241,20 @@ impl Server {
             pid: std::process::id(),
         };
         info!(http = ready.http, https = ready.https, "serving");
-        Ok(Self { ready, state, calls, outbox, store, sip, phone, stop, tasks, pruner, watch })
+        Ok(Self {
+            ready,
+            state,
+            calls,
+            outbox,
+            store,
+            sip,
+            phone,
+            stop,
+            tasks,
+            pruner,
+            watch,
+            _issuers: issuers,
+        })
     }
 
     /// Addresses and, in the dev profile, credentials.
@@ -398,6 +420,7 @@ async fn start_outbox(
     config: &Config,
     store: &Store,
     authority: &Authority,
+    names: Arc<dyn Resolve>,
 ) -> Result<Outbox, StartError> {
     let guard = Guard::new(api::callback_guard(config));
     let signer = authority.clone();
@@ -412,7 +435,8 @@ async fn start_outbox(
         Arc::new(unix_millis),
         Trust::system_and(Vec::new()),
         DeliverSettings { total_timeout: config.callbacks.timeout.0, ..DeliverSettings::default() },
-    );
+    )
+    .with_names(names);
     let mut settings = OutboxSettings::default();
     settings.schedule.give_up_after = config.callbacks.give_up_after.0;
     Outbox::start(store.clone(), deliverer, settings)

@@ -5,7 +5,9 @@ mod admin;
 mod calls;
 mod graph;
 mod health;
+mod host;
 pub(crate) mod incoming;
+mod keys;
 mod operations;
 mod phone;
 mod reply;
@@ -18,6 +20,7 @@ use axum::{
     body::Body,
     extract::Request,
     http::{HeaderValue, header},
+    middleware,
     routing::{get, post},
 };
 use tower::ServiceBuilder;
@@ -26,7 +29,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::auth;
 
 pub use state::AppState;
-pub(crate) use state::{callback_guard, prompt_guard};
+pub(crate) use state::{callback_guard, own_listeners, prompt_guard};
 
 /// Gives gzip the one name that the layer below knows it by (RFC 9110 §8.4.1.3: in any case, and
 /// `x-gzip` is the same).
@@ -56,6 +59,8 @@ pub fn router(state: AppState) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/graphophone/v1/deliveries", get(admin::deliveries))
+        .route("/graphophone/v1/keys", get(keys::list))
+        .route("/graphophone/v1/keys/rotate", post(keys::rotate))
         .route("/graphophone/v1/load", get(admin::load))
         .route("/graphophone/v1/samples/{name}", get(samples::sample))
         .route("/graphophone/v1/phone", get(phone::status))
@@ -66,4 +71,5 @@ pub fn router(state: AppState) -> Router {
         .fallback_service(graph.with_state(state.clone()))
         .with_state(state.clone())
         .merge(auth::token_endpoint::router(state.authority().clone()))
+        .layer(middleware::from_fn_with_state(state, host::check))
 }

@@ -14,6 +14,7 @@ use graphophone_graph::compat::Compat;
 use graphophone_sip::phone::Phone;
 use graphophone_store::Store;
 
+use super::host::OwnNames;
 use crate::{
     auth::{AdminToken, Authority, RoleSet},
     config::{CompatMode, Config, Pattern, Profile, SipListen},
@@ -34,6 +35,7 @@ struct Inner {
     admin: Option<AdminToken>,
     compat: Compat,
     public_url: Option<String>,
+    own_names: Option<OwnNames>,
     callbacks: Guard,
     prompts: Guard,
     bots: BTreeMap<AppId, Bot>,
@@ -88,6 +90,8 @@ impl AppState {
                     .public_url
                     .as_ref()
                     .map(|url| url.as_str().trim_end_matches('/').to_owned()),
+                own_names: (config.profile == Profile::Dev)
+                    .then(|| OwnNames::new(config.server.public_url.as_ref())),
                 callbacks: Guard::new(callback_guard(config)),
                 prompts: Guard::new(prompt_guard(config)),
                 bots: config.apps.iter().map(bot).collect(),
@@ -127,6 +131,11 @@ impl AppState {
 
     pub(crate) fn public_url(&self) -> Option<&str> {
         self.inner.public_url.as_deref()
+    }
+
+    /// The only names that requests may use; `None`: any.
+    pub(super) fn own_names(&self) -> Option<&OwnNames> {
+        self.inner.own_names.as_ref()
     }
 
     /// Which addresses notifications may be posted to.
@@ -171,11 +180,15 @@ impl AppState {
 }
 
 /// Where this server itself listens: nobody may make it talk to itself.
-fn own_listeners(config: &Config) -> Vec<SocketAddr> {
+pub(crate) fn own_listeners(config: &Config) -> Vec<SocketAddr> {
     let sip = config.sip.listen.iter().map(|listen| match listen {
         SipListen::Udp(at) | SipListen::Tcp(at) => *at,
     });
-    sip.chain([config.http.listen]).chain(config.https.listen).collect()
+    let bound: Vec<_> = sip.chain([config.http.listen]).chain(config.https.listen).collect();
+    // The address that an address translation has for this machine leads here, too.
+    let outside = config.sip.external_address;
+    let translated = bound.iter().filter_map(|at| Some(SocketAddr::new(outside?, at.port())));
+    bound.iter().copied().chain(translated).collect()
 }
 
 /// The guard of `[callbacks]`.

@@ -58,7 +58,7 @@ fn a_good_token_gives_app_tenant_and_roles_in_either_spelling() {
 fn another_implementation_reads_our_tokens_and_we_read_its() {
     let authority = authority();
     let token = authority.access_token(APP, TENANT, ["Calls.Initiate.All"], NOW);
-    let jwk = serde_json::to_value(&authority.keys().token_jwks().keys[0]).unwrap();
+    let jwk = serde_json::to_value(&authority.keys().token_jwks(NOW).keys[0]).unwrap();
     let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(jwk).unwrap();
     let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
     let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
@@ -76,7 +76,7 @@ fn another_implementation_reads_our_tokens_and_we_read_its() {
     let pem = pem.split("-----BEGIN CERTIFICATE").next().unwrap();
     let signing = jsonwebtoken::EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
     let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
-    header.kid = Some(authority.inner.keys.tokens.kid().to_owned());
+    header.kid = Some(authority.inner.keys.tokens.signing(NOW).kid().to_owned());
     let theirs = jsonwebtoken::encode(&header, &good_claims(), &signing).unwrap();
     assert!(authority.verify(Some(&format!("Bearer {theirs}")), NOW).is_ok());
 }

@@ -20,7 +20,7 @@ fn claims_of(authority: &Authority, token: &str) -> (jsonwebtoken::Header, Value
 }
 
 fn decoding_key(authority: &Authority) -> DecodingKey {
-    let jwk = serde_json::to_value(&authority.keys().notification_jwks().keys[0]).unwrap();
+    let jwk = serde_json::to_value(&authority.keys().notification_jwks(NOW).keys[0]).unwrap();
     DecodingKey::from_jwk(&serde_json::from_value(jwk).unwrap()).unwrap()
 }
 
@@ -30,7 +30,7 @@ fn a_notification_token_is_as_the_real_ones() {
     let (header, claims) = claims_of(&authority, &authority.sign_notification(APP, TENANT, NOW));
     assert_eq!(header.typ.as_deref(), Some("JWT"));
     assert_eq!(header.alg, Algorithm::RS256);
-    assert_eq!(header.kid.as_deref(), Some(authority.inner.keys.notifications.kid()));
+    assert_eq!(header.kid.as_deref(), Some(authority.inner.keys.notifications.signing(NOW).kid()));
     assert_eq!(header.kid, header.x5t);
     let expected = serde_json::json!({
         "aud": APP.to_string(), "iss": "https://api.botframework.com", "tid": TENANT.to_string(),
@@ -46,7 +46,7 @@ fn the_issuer_can_be_graph() {
     let authority = Authority::new(settings, keys()).unwrap();
     let token = authority.sign_notification(APP, TENANT, NOW);
     assert_eq!(claims_of(&authority, &token).1["iss"], "https://graph.microsoft.com");
-    let jwks = authority.keys().notification_jwks();
+    let jwks = authority.keys().notification_jwks(NOW);
     let verified = verify_notification(&token, APP, &jwks, NOW).unwrap();
     assert_eq!(verified.issuer, NotificationIssuer::Graph);
 }
@@ -97,7 +97,7 @@ fn a_token_serves_again_while_it_has_ten_minutes_left() {
 fn a_notification_is_believed_only_if_everything_about_its_token_is_right() {
     use NotificationTokenError::*;
     let authority = authority();
-    let jwks = authority.keys().notification_jwks();
+    let jwks = authority.keys().notification_jwks(NOW);
     let token = authority.sign_notification(APP, TENANT, NOW);
     let check = |token: &str, now| verify_notification(token, APP, &jwks, now);
     let good = check(&token, NOW).unwrap();
@@ -117,7 +117,7 @@ fn a_notification_is_believed_only_if_everything_about_its_token_is_right() {
     let other = AppId::new(OTHER_TENANT.uuid());
     assert_eq!(verify_notification(&token, other, &jwks, NOW), Err(PeerAudience));
 
-    let key = &authority.inner.keys.notifications;
+    let key = authority.inner.keys.notifications.signing(NOW);
     let with = |iss: &str, tid| {
         let claims = NotificationClaims {
             aud: APP.uuid(),
@@ -127,7 +127,7 @@ fn a_notification_is_believed_only_if_everything_about_its_token_is_right() {
             exp: NOW + 60,
             tid,
         };
-        check(&jws::sign(key, &claims), NOW)
+        check(&jws::sign(&key, &claims), NOW)
     };
     let tenant = Some(TENANT.uuid());
     assert!(with("https://api.botframework.com", tenant).is_ok());
