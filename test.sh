@@ -44,6 +44,9 @@ export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-20261123}"
 
 mkdir -p target
 log=target/test.log
+# What the servers of the tests log, for the search at the end.
+export GRAPHOPHONE_TEST_LOGS="$PWD/target/logs"
+rm -rf "$GRAPHOPHONE_TEST_LOGS"
 echo "== cargo test"
 cargo test --workspace --locked 2>&1 | tee "$log"
 passed=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")
@@ -60,6 +63,10 @@ checks=$(grep -c '^ok ' target/interop.log)
 echo "== instructions of a packet and of playPrompt"
 "$python" tests/instructions/run.py 2>&1 | tee target/instructions.log
 checks=$((checks + $(grep -c '^ok ' target/instructions.log)))
+
+echo "== no secret in any log"
+tests/secrets.sh "$GRAPHOPHONE_TEST_LOGS" "$log" target/interop.log | tee target/secrets.log
+checks=$((checks + $(grep -c '^ok ' target/secrets.log)))
 
 echo
 echo "$((passed + checks + 1)) passed, 0 failed"

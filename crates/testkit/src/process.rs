@@ -10,7 +10,7 @@ use graphophone_call::AppId;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::seen;
+use crate::{logs, seen};
 
 /// `graphophone dev` on free ports; killed when dropped.
 pub struct ServerProcess {
@@ -23,15 +23,18 @@ impl ServerProcess {
     pub async fn start(binary: &str, data: &Path) -> Self {
         let ready_file = data.join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        command
             .args(["dev", "--json", "--http", "127.0.0.1:0", "--data"])
             .arg(data)
             .arg("--ready-file")
             .arg(&ready_file)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the binary starts");
+            .stdout(Stdio::null());
+        if let Some(log) = logs::of_process("dev") {
+            command.args(["--log", logs::LEVEL]).stderr(log);
+        }
+        let child = command.spawn().expect("the binary starts");
         let mut process = Self { child, ready: Value::Null };
         process.ready = seen("the ready file", || async {
             let text = std::fs::read(&ready_file).ok()?;
