@@ -11,7 +11,7 @@ directory=$1
 shift
 logs=("$directory"/*.log)
 [ "${#logs[@]}" -gt 0 ] || { echo "no logs in $directory" >&2; exit 1; }
-secrets='dev-client-secret|dev-admin-token-not-for-production|dev-phone-password|foreign-secret|canary-|eyJ[A-Za-z0-9_-]{16,}'
+secrets='dev-client-secret|dev-admin-token-not-for-production|dev-phone-password|foreign-secret|canary-|whsec_[A-Za-z0-9+/]{16,}|eyJ[A-Za-z0-9_-]{16,}'
 
 # A search that finds nothing must be able to find something.
 printf 'DEBUG Authorization: Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiIs.x\n' |

@@ -1,6 +1,8 @@
 //! A small bot: serves prompts on loopback, receives and checks notifications, speaks the API.
 //! What `graphophone demo`, `graphophone play` and the tests share.
 
+mod reading;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -30,6 +32,8 @@ use crate::{
     },
     server::Ready,
 };
+
+pub use reading::{acknowledged_ms, is_audio_active, is_end_of, is_terminated, receipts, sent_ms};
 
 /// Longest a response may take.
 const RESPONSE_WITHIN: Duration = Duration::from_secs(15);
@@ -441,39 +445,6 @@ pub async fn fetch_token(url: &str, tenant: &str, id: &str, secret: &str) -> any
         bail!("{endpoint} answers {status}: {}", body["error_description"].as_str().unwrap_or("?"));
     }
     Ok(body)
-}
-
-/// Whether a notification says that the call has audio.
-pub fn is_audio_active(value: &Value) -> bool {
-    value["resourceData"]["mediaState"]["audio"] == "active"
-}
-
-/// Whether a notification says that this operation is over.
-pub fn is_end_of(value: &Value, operation: &str) -> bool {
-    value["changeType"] == "deleted" && value["resourceData"]["id"] == operation
-}
-
-/// Whether a notification says that its call is over.
-pub fn is_terminated(value: &Value) -> bool {
-    value["resourceData"]["state"] == "terminated"
-}
-
-/// The receipts of an operation's prompts.
-pub fn receipts(operation: &Value) -> impl Iterator<Item = &Value> {
-    operation["graphophoneReceipt"]["prompts"].as_array().into_iter().flatten()
-}
-
-/// Milliseconds of audio that an operation has sent.
-pub fn sent_ms(operation: &Value) -> u64 {
-    receipts(operation).filter_map(|prompt| prompt["millisecondsSent"].as_u64()).sum()
-}
-
-/// Milliseconds of an operation that the far end has acknowledged, if it reports at all.
-pub fn acknowledged_ms(operation: &Value) -> Option<u64> {
-    receipts(operation)
-        .filter(|prompt| prompt["millisecondsSent"] != 0)
-        .map(|prompt| prompt["millisecondsAcknowledged"].as_u64())
-        .sum()
 }
 
 fn media_info(uri: &str) -> Value {

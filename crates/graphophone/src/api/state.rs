@@ -211,3 +211,22 @@ fn guard(config: &Config, setting: &'static str, allow: &[AllowRule]) -> GuardSe
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    #[test]
+    fn the_address_of_a_translation_in_front_leads_to_our_own_listeners_too() {
+        let mut config = Config::load(Profile::Production, None, Overrides::new()).unwrap();
+        config.https.listen = Some("0.0.0.0:8443".parse().unwrap());
+        config.sip.external_address = Some("203.0.113.7".parse().unwrap());
+        config.callbacks.allow =
+            ["https://*:*", "203.0.113.0/24"].map(|rule| rule.parse().unwrap()).into();
+        let guard = Guard::new(callback_guard(&config));
+        guard.check_uri("https://203.0.113.7:8443/").expect_err("it is translated to us");
+        guard.check_uri("https://203.0.113.7:9443/").expect("another port");
+        guard.check_uri("https://203.0.113.8:8443/").expect("another address");
+    }
+}

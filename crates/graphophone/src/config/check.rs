@@ -439,7 +439,7 @@ mod tests {
                     secret = \"dev-client-secret\"\n[[phone]]\nuser = \"phone\"\nuser_id = \"x\"\n\
                     password = \"dev-phone-password\"\n";
         assert_eq!(faults(text), ["admin.token", "app.secret", "phone.password"]);
-        let dev = text.split("[[app]]").next().unwrap();
+        let dev = text.split("[[tenant]]").next().unwrap();
         load(Profile::Dev, dev).unwrap();
     }
 

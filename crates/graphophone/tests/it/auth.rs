@@ -204,7 +204,7 @@ async fn no_browser_of_another_origin_is_told_that_it_may() {
 
 /// A ClientHello that offers no version above `version` (RFC 5246 §7.4.1.2).
 fn client_hello(version: [u8; 2]) -> Vec<u8> {
-    let suites = [0xc0, 0x2f, 0xc0, 0x14, 0xc0, 0x13, 0x00, 0x2f, 0x00, 0x35];
+    let suites = [0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x14, 0xc0, 0x13, 0x00, 0x2f, 0x00, 0x35];
     let mut body = version.to_vec();
     body.extend([7; 32]); // random
     body.push(0); // no session

@@ -249,7 +249,7 @@ async fn calls(bot: &mut Bot, phone: &Phone, sip: &str, heard: &mut Heard) -> Ve
             bot.until(patience(), |value| is_end_of(value, &operation)).await.expect(prompt),
         );
         let read = bot.operation(&call, &operation).await.unwrap();
-        heard.add(prompt, read.to_string());
+        heard.add(prompt, without_receipt(read).to_string());
     }
     // A prompt on a port where nobody is.
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -274,12 +274,19 @@ async fn calls(bot: &mut Bot, phone: &Phone, sip: &str, heard: &mut Heard) -> Ve
     let mut tokens: Vec<String> = told.iter().map(|received| bearer(&received.headers)).collect();
     tokens.dedup();
     for received in &told {
-        let value = received.value.clone();
+        let mut value = received.value.clone();
+        value["resourceData"] = without_receipt(value["resourceData"].take());
         // A call tells its own bot where that wanted to be called back.
         let text = value.to_string().replace(CALLBACK_SIG, "").replace(WEBHOOK_SIG, "");
         heard.add("a notification", text);
     }
     tokens
+}
+
+/// A receipt tells the bot which of its prompts it is about, by the URI that the bot wrote.
+fn without_receipt(mut operation: Value) -> Value {
+    operation.as_object_mut().map(|members| members.remove("graphophoneReceipt"));
+    operation
 }
 
 /// Every kind of refusal that has a secret to repeat.

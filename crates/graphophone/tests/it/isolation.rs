@@ -26,15 +26,27 @@ struct Principal {
     status: u16,
 }
 
+/// A server, and one client for all who ask.
+struct Door {
+    server: TestServer,
+    http: reqwest::Client,
+}
+
+impl Door {
+    async fn open() -> Self {
+        Self { server: TestServer::start().await, http: http_client().unwrap() }
+    }
+}
+
 /// What a client can see of an answer, without what differs between any two requests.
 async fn visible(
-    server: &TestServer,
+    door: &Door,
     principal: &Principal,
     (method, path, body): (&Method, &str, Option<&Value>),
 ) -> String {
-    let mut request = http_client()
-        .unwrap()
-        .request(method.clone(), format!("{}{path}", server.base()))
+    let mut request = door
+        .http
+        .request(method.clone(), format!("{}{path}", door.server.base()))
         .header("client-request-id", "same");
     if let Some(authorization) = &principal.authorization {
         request = request.header("authorization", authorization);
@@ -62,7 +74,7 @@ async fn visible(
 
 /// The same of a path with somebody's ids and with ids that never were; those replaced by a word.
 async fn both(
-    server: &TestServer,
+    door: &Door,
     principal: &Principal,
     method: &Method,
     template: &str,
@@ -77,9 +89,9 @@ async fn both(
     let hide = |text: String, (call, operation): (&str, &str)| {
         text.replace(call, "{call}").replace(operation, "{operation}")
     };
-    let theirs = hide(visible(server, principal, (method, &of(ids), body)).await, ids);
+    let theirs = hide(visible(door, principal, (method, &of(ids), body)).await, ids);
     let never = (never.0.as_str(), never.1.as_str());
-    let none = hide(visible(server, principal, (method, &of(never), body)).await, never);
+    let none = hide(visible(door, principal, (method, &of(never), body)).await, never);
     (theirs, none)
 }
 
@@ -144,13 +156,14 @@ async fn roleless(server: &TestServer) -> String {
 
 #[tokio::test]
 async fn nobody_can_tell_a_foreign_call_from_one_that_never_was_by_any_route() {
-    let server = TestServer::start().await;
-    let mut line = Line::open(&server).await;
+    let door = Door::open().await;
+    let server = &door.server;
+    let mut line = Line::open(server).await;
     let uri = line.bot.serve("a.wav", audio::tone_wav(440.0, 40));
     let operation = line.play(&[uri]).await;
     line.end_of(&operation).await;
     let owner = Credentials::of_dev(server.server().ready()).unwrap();
-    let principals = principals(&server, &owner).await;
+    let principals = principals(server, &owner).await;
     let templates = path::templates();
     assert!(templates.len() >= 25, "{templates:?}");
     let ids = (line.call.clone(), operation.clone());
@@ -173,8 +186,7 @@ async fn nobody_can_tell_a_foreign_call_from_one_that_never_was_by_any_route() {
                 let good = body_for(&template);
                 for method in &METHODS {
                     let body = (*method == Method::POST).then_some(&good);
-                    let (theirs, none) =
-                        both(&server, principal, method, &template, body, ids).await;
+                    let (theirs, none) = both(&door, principal, method, &template, body, ids).await;
                     let who = principal.who;
                     assert_eq!(theirs, none, "{who}: {method} {template}, ended: {ended}");
                     let (status, _) = theirs.split_once(' ').unwrap();
@@ -189,11 +201,11 @@ async fn nobody_can_tell_a_foreign_call_from_one_that_never_was_by_any_route() {
                 let bad = json!({"prompts": 7, "callbackUri": []});
                 let asked = (&Method::POST, template.as_str());
                 let (theirs, none) =
-                    both(&server, principal, asked.0, asked.1, Some(&bad), ids).await;
+                    both(&door, principal, asked.0, asked.1, Some(&bad), ids).await;
                 assert_eq!(theirs, none, "{}: {template}, a bad body", principal.who);
                 compared += 1;
             }
-            assert_lists_nothing(&server, principal, ids).await;
+            assert_lists_nothing(&door, principal, ids).await;
         }
         if !ended {
             // Nothing of that has touched the call.
@@ -211,7 +223,7 @@ async fn nobody_can_tell_a_foreign_call_from_one_that_never_was_by_any_route() {
 }
 
 /// Whatever a list is asked for, there is nothing of the owner's in the answer.
-async fn assert_lists_nothing(server: &TestServer, principal: &Principal, ids: (&str, &str)) {
+async fn assert_lists_nothing(door: &Door, principal: &Principal, ids: (&str, &str)) {
     let call = ids.0;
     for query in [
         String::new(),
@@ -223,7 +235,7 @@ async fn assert_lists_nothing(server: &TestServer, principal: &Principal, ids: (
     ] {
         for version in ["v1.0", "beta"] {
             let path = format!("/{version}/communications/calls{query}");
-            let answer = visible(server, principal, (&Method::GET, &path, None)).await;
+            let answer = visible(door, principal, (&Method::GET, &path, None)).await;
             let secrets = [ids.1, "callbackUri", "established"];
             assert!(!secrets.iter().any(|secret| answer.contains(secret)), "{path}: {answer}");
             // The filter itself may come back in an error; the call may not.
@@ -250,15 +262,17 @@ fn routes(file: &str) -> Vec<(String, Vec<Method>)> {
 
 #[tokio::test]
 async fn no_token_of_a_bot_opens_a_path_of_the_operator() {
-    let server = TestServer::start().await;
+    let door = Door::open().await;
+    let server = &door.server;
     let owner = Credentials::of_dev(server.server().ready()).unwrap();
-    let mut principals = principals(&server, &owner).await;
+    let mut principals = principals(server, &owner).await;
     let bot = server.bot().await;
     let own = Some(format!("Bearer {}", bot.token()));
     principals.push(Principal { who: "the first application", authorization: own, status: 401 });
     let all = routes("api/mod.rs");
-    // These are for everybody: two of health, and the dev profile's sample prompts.
-    let open = ["/healthz", "/readyz", "/metrics", "/graphophone/v1/samples/{name}"];
+    // These are for everybody: health, what there is, and the dev profile's sample prompts.
+    let open =
+        ["/healthz", "/readyz", "/metrics", "/openapi.json", "/", "/graphophone/v1/samples/{name}"];
     let admin: Vec<_> = all.iter().filter(|(path, _)| !open.contains(&path.as_str())).collect();
     assert!(admin.len() >= 9, "{all:?}");
     for (path, methods) in admin {
@@ -270,7 +284,7 @@ async fn no_token_of_a_bot_opens_a_path_of_the_operator() {
             for principal in &principals {
                 let body = (*method == Method::POST).then(|| json!({}));
                 let asked = (method, path.as_str(), body.as_ref());
-                let answer = visible(&server, principal, asked).await;
+                let answer = visible(&door, principal, asked).await;
                 assert!(answer.starts_with("401"), "{}: {method} {path}: {answer}", principal.who);
                 answers.push(answer);
             }
@@ -282,8 +296,9 @@ async fn no_token_of_a_bot_opens_a_path_of_the_operator() {
 
 #[tokio::test]
 async fn the_documents_of_the_token_issuer_tell_nothing_of_calls() {
-    let server = TestServer::start().await;
-    let line = Line::open(&server).await;
+    let door = Door::open().await;
+    let server = &door.server;
+    let line = Line::open(server).await;
     let ready = server.server().ready();
     let routes = routes("auth/token_endpoint.rs");
     assert!(routes.len() >= 8, "{routes:?}");
@@ -293,7 +308,7 @@ async fn the_documents_of_the_token_issuer_tell_nothing_of_calls() {
             .replace("{document}", "keys");
         let nobody = Principal { who: "nobody", authorization: None, status: 0 };
         for method in methods {
-            let answer = visible(&server, &nobody, (&method, &path, None)).await;
+            let answer = visible(&door, &nobody, (&method, &path, None)).await;
             let secret = ready.client_secret.as_deref().unwrap();
             assert!(!answer.contains(&line.call) && !answer.contains(secret), "{path}: {answer}");
         }
@@ -301,10 +316,10 @@ async fn the_documents_of_the_token_issuer_tell_nothing_of_calls() {
 }
 
 /// Adds how long a GET takes, in nanoseconds.
-async fn timed(server: &TestServer, token: &str, path: &str, times: &mut Vec<u64>) {
-    let http = http_client().unwrap();
+async fn timed(door: &Door, token: &str, path: &str, times: &mut Vec<u64>) {
+    let url = format!("{}{path}", door.server.base());
     let begun = Instant::now();
-    let answer = http.get(format!("{}{path}", server.base())).bearer_auth(token).send().await;
+    let answer = door.http.get(url).bearer_auth(token).send().await;
     answer.unwrap().bytes().await.unwrap();
     times.push(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
 }
@@ -312,8 +327,9 @@ async fn timed(server: &TestServer, token: &str, path: &str, times: &mut Vec<u64
 #[tokio::test]
 #[ignore = "a measurement: cargo test --release -p graphophone --test it foreign_ids_take -- --ignored --nocapture"]
 async fn foreign_ids_take_as_long_as_those_that_never_were() {
-    let server = TestServer::start().await;
-    let mut line = Line::open(&server).await;
+    let door = Door::open().await;
+    let server = &door.server;
+    let mut line = Line::open(server).await;
     let uri = line.bot.serve("a.wav", audio::tone_wav(440.0, 40));
     let operation = line.play(&[uri]).await;
     line.end_of(&operation).await;
@@ -326,9 +342,9 @@ async fn foreign_ids_take_as_long_as_those_that_never_were() {
             let path = |call: &str, operation: &str| {
                 format!("{CALLS}{tail}").replace("{c}", call).replace("{o}", operation)
             };
-            timed(&server, other.token(), &path(&line.call, &operation), &mut theirs).await;
+            timed(&door, other.token(), &path(&line.call, &operation), &mut theirs).await;
             let (call, operation) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
-            timed(&server, other.token(), &path(&call, &operation), &mut never).await;
+            timed(&door, other.token(), &path(&call, &operation), &mut never).await;
         }
         let middle = |times: &mut Vec<u64>| {
             times.sort_unstable();
