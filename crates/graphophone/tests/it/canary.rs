@@ -249,7 +249,7 @@ async fn calls(bot: &mut Bot, phone: &Phone, sip: &str, heard: &mut Heard) -> Ve
             bot.until(patience(), |value| is_end_of(value, &operation)).await.expect(prompt),
         );
         let read = bot.operation(&call, &operation).await.unwrap();
-        heard.add(prompt, without_receipt(read).to_string());
+        heard.add(prompt, without_prompts(read).to_string());
     }
     // A prompt on a port where nobody is.
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -275,7 +275,7 @@ async fn calls(bot: &mut Bot, phone: &Phone, sip: &str, heard: &mut Heard) -> Ve
     tokens.dedup();
     for received in &told {
         let mut value = received.value.clone();
-        value["resourceData"] = without_receipt(value["resourceData"].take());
+        value["resourceData"] = without_prompts(value["resourceData"].take());
         // A call tells its own bot where that wanted to be called back.
         let text = value.to_string().replace(CALLBACK_SIG, "").replace(WEBHOOK_SIG, "");
         heard.add("a notification", text);
@@ -283,9 +283,11 @@ async fn calls(bot: &mut Bot, phone: &Phone, sip: &str, heard: &mut Heard) -> Ve
     tokens
 }
 
-/// A receipt tells the bot which of its prompts it is about, by the URI that the bot wrote.
-fn without_receipt(mut operation: Value) -> Value {
-    operation.as_object_mut().map(|members| members.remove("graphophoneReceipt"));
+/// An operation and its receipt tell the bot what it asked to be played, by the URIs that it wrote.
+fn without_prompts(mut operation: Value) -> Value {
+    for member in ["prompts", "graphophoneReceipt"] {
+        operation.as_object_mut().map(|members| members.remove(member));
+    }
     operation
 }
 

@@ -47,7 +47,11 @@ impl Rig {
                 None if request.starts_with("POST") => {
                     vec![Step::Send(response("202 Accepted", "", b""))]
                 }
-                None => vec![Step::Send(response("200 OK", "", &audio::tone_wav(440.0, 40)))],
+                // Not what a relative redirect makes of a URL.
+                None if path.len() == "/a.wav".len() => {
+                    vec![Step::Send(response("200 OK", "", &audio::tone_wav(440.0, 40)))]
+                }
+                None => vec![Step::Send(response("404 Not Found", "", b"no such file"))],
             }
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
