@@ -138,12 +138,8 @@ impl KeyFetcher {
                 .header(ACCEPT_ENCODING, "identity")
                 .body(Empty::new())
                 .map_err(|_| KeysError::PeerDocument(host.clone()))?;
-            let response = self.client.request(request).await.map_err(|error| {
-                match explain(&error, &host) {
-                    FetchError::Refused(refusal) => KeysError::Refused(refusal),
-                    error => KeysError::Peer(error),
-                }
-            })?;
+            let asked = self.client.request(request).await;
+            let response = asked.map_err(|error| unreachable(&error, &host))?;
             let status = response.status();
             if status != StatusCode::OK {
                 return Err(KeysError::PeerStatus { host: host.clone(), status });
@@ -159,6 +155,15 @@ impl KeyFetcher {
         };
         let outcome = timeout(DOCUMENT_WITHIN, got).await;
         outcome.unwrap_or_else(|_| Err(KeysError::PeerTimeout(host.clone())))
+    }
+}
+
+fn unreachable(error: &hyper_util::client::legacy::Error, host: &str) -> KeysError {
+    let error = explain(error, host);
+    if let FetchError::Refused(refusal) = error {
+        KeysError::Refused(refusal)
+    } else {
+        KeysError::Peer(error)
     }
 }
 
