@@ -44,6 +44,9 @@ export PROPTEST_RNG_SEED="${PROPTEST_RNG_SEED:-20261123}"
 
 mkdir -p target
 log=target/test.log
+# What the servers of the tests log, for the search at the end.
+export GRAPHOPHONE_TEST_LOGS="$PWD/target/logs"
+rm -rf "$GRAPHOPHONE_TEST_LOGS"
 echo "== cargo test"
 cargo test --workspace --locked 2>&1 | tee "$log"
 passed=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")
@@ -65,6 +68,10 @@ echo "== kill -9"
 cargo run --locked -p graphophone --example kill -- --kills 25 --calls 20 \
   2>&1 | tee target/kill.log
 checks=$((checks + $(grep -c '^ok ' target/kill.log)))
+
+echo "== no secret in any log"
+tests/secrets.sh "$GRAPHOPHONE_TEST_LOGS" "$log" target/interop.log | tee target/secrets.log
+checks=$((checks + $(grep -c '^ok ' target/secrets.log)))
 
 echo
 echo "$((passed + checks + 1)) passed, 0 failed"

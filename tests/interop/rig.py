@@ -9,6 +9,7 @@ import math
 import os
 import pathlib
 import shlex
+import shutil
 import signal
 import socketserver
 import ssl
@@ -73,8 +74,12 @@ def server(command, config, within=60):
         (scratch / "config.toml").write_text(config)
         arguments = ["--config", str(scratch / "config.toml"), "--data", str(scratch / "data"),
                      "--http", "127.0.0.1:0", "--ready-file", str(ready)]
-        with log.open("wb") as out:
-            process = subprocess.Popen([*command, *arguments], stdout=out, stderr=out)
+        kept = os.environ.get("GRAPHOPHONE_TEST_LOGS")
+        if kept:
+            arguments += ["--log", "debug"]
+        # Apart: the dev profile prints its credentials, and no log may have them.
+        with log.open("wb") as err, (scratch / "welcome.txt").open("wb") as out:
+            process = subprocess.Popen([*command, *arguments], stdout=out, stderr=err)
         try:
             wait_until(lambda: ready.exists() or process.poll() is not None, within,
                        "the server to write its ready file")
@@ -93,6 +98,9 @@ def server(command, config, within=60):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            if kept:
+                pathlib.Path(kept).mkdir(parents=True, exist_ok=True)
+                shutil.copy(log, pathlib.Path(kept) / f"interop-{process.pid}.log")
     check(process.returncode == 0, "the server stops cleanly", process.returncode)
 
 

@@ -114,6 +114,17 @@ pub fn parse(path: &str) -> Option<GraphPath> {
     Some(GraphPath { version, legacy, route })
 }
 
+/// Every path that [`parse`] takes for more than [`Route::Unknown`], below `/v1.0/communications`,
+/// in one spelling each: `{call}` and `{operation}` stand for ids.
+pub fn templates() -> Vec<String> {
+    let call = "/calls/{call}";
+    let fixed = ["/calls".to_owned(), format!("/calls/{LOG_QUALITY}"), call.to_owned()];
+    let operations = ["/operations", "/operations/{operation}"].map(|tail| format!("{call}{tail}"));
+    let parts = UNSUPPORTED.map(|part| format!("{call}/{part}"));
+    let actions = Action::ALL.iter().map(|action| format!("{call}/{}", action.name()));
+    fixed.into_iter().chain(operations).chain(parts).chain(actions).collect()
+}
+
 fn decoded(segment: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(segment).decode_utf8().ok()
 }
@@ -143,9 +154,10 @@ fn collection(segments: &[&str]) -> Route {
 
 const LOG_QUALITY: &str = "logTeleconferenceDeviceQuality";
 
+const UNSUPPORTED: [&str; 3] = ["participants", "audioRoutingGroups", "contentSharingSessions"];
+
 /// Behind the id of a call.
 fn call(id: &str, segments: &[&str]) -> Route {
-    const UNSUPPORTED: [&str; 3] = ["participants", "audioRoutingGroups", "contentSharingSessions"];
     let Some(call) = guid(id).map(CallId::new) else {
         return Route::NoSuchCall;
     };
@@ -288,6 +300,27 @@ mod tests {
             let path = format!("/v1.0/communications/calls{tail}");
             assert_eq!(route(&path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn the_templates_are_all_there_is_to_ask_for() {
+        let mut kinds = [0; 6];
+        for template in templates() {
+            let path = template.replace("{call}", CALL).replace("{operation}", OPERATION);
+            let kind = match route(&format!("/v1.0/communications{path}")) {
+                Route::Calls => 0,
+                Route::LogTeleconferenceDeviceQuality => 1,
+                Route::Call(_) => 2,
+                Route::Operations(_) | Route::Operation(..) => 3,
+                Route::Unsupported(_) => 4,
+                Route::Action(..) => 5,
+                other @ (Route::NoSuchCall | Route::NoSuchOperation(_) | Route::Unknown) => {
+                    panic!("{template}: {other:?}")
+                }
+            };
+            kinds[kind] += 1;
+        }
+        assert_eq!(kinds, [1, 1, 1, 2, UNSUPPORTED.len(), Action::ALL.len()]);
     }
 
     proptest! {

@@ -1,6 +1,8 @@
 //! A small bot: serves prompts on loopback, receives and checks notifications, speaks the API.
 //! What `graphophone demo`, `graphophone play` and the tests share.
 
+mod reading;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -23,9 +25,15 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 
 use crate::{
-    auth::{keys::Jwks, signer::verify_notification, unix_now},
+    auth::{
+        jwk::Jwks,
+        signer::{NotificationTokenError, verify_notification},
+        unix_now,
+    },
     server::Ready,
 };
+
+pub use reading::{acknowledged_ms, is_audio_active, is_end_of, is_terminated, receipts, sent_ms};
 
 /// Longest a response may take.
 const RESPONSE_WITHIN: Duration = Duration::from_secs(15);
@@ -147,12 +155,33 @@ pub struct Bot {
     notifications: mpsc::Receiver<Received>,
 }
 
+impl Host {
+    /// Checks the token of a notification. Where it names a key that is not known, the key set is
+    /// fetched once more, as Microsoft's libraries do.
+    async fn check(&self, token: &str) -> Result<(), String> {
+        let verdict = || {
+            let jwks = self.jwks.read().unwrap_or_else(PoisonError::into_inner);
+            verify_notification(token, self.app, &jwks, unix_now()).map(drop)
+        };
+        let mut outcome = verdict();
+        if outcome == Err(NotificationTokenError::PeerKeyUnknown) {
+            let fetch = async { self.http.get(&self.jwks_uri).send().await?.json::<Jwks>().await };
+            let jwks = fetch.await.map_err(|error| format!("the key set: {error}"))?;
+            *self.jwks.write().unwrap_or_else(PoisonError::into_inner) = jwks;
+            outcome = verdict();
+        }
+        outcome.map_err(|error| error.to_string())
+    }
+}
+
 type Files = Arc<RwLock<BTreeMap<String, Bytes>>>;
 
 struct Host {
     files: Files,
     app: AppId,
-    jwks: Jwks,
+    http: reqwest::Client,
+    jwks_uri: String,
+    jwks: RwLock<Jwks>,
     notifications: mpsc::Sender<Received>,
 }
 
@@ -172,13 +201,20 @@ impl Bot {
         let token = token["access_token"].as_str().context("no access_token")?.to_owned();
         let openid = format!("{base}/v1/.well-known/OpenIdConfiguration");
         let openid: Value = http.get(openid).send().await?.json().await?;
-        let jwks = openid["jwks_uri"].as_str().context("no jwks_uri")?;
-        let jwks = http.get(jwks).send().await?.json().await?;
+        let jwks_uri = openid["jwks_uri"].as_str().context("no jwks_uri")?.to_owned();
+        let jwks = RwLock::new(http.get(&jwks_uri).send().await?.json().await?);
 
         let address = listener.local_addr()?;
         let (sender, notifications) = mpsc::channel(4096);
         let files = Files::default();
-        let host = Host { files: files.clone(), app: client_id, jwks, notifications: sender };
+        let host = Host {
+            files: files.clone(),
+            app: client_id,
+            http: http.clone(),
+            jwks_uri,
+            jwks,
+            notifications: sender,
+        };
         let router = Router::new()
             .route("/prompts/{name}", get(send_prompt))
             .route("/callback", post(take_notification))
@@ -203,6 +239,11 @@ impl Bot {
     /// Its access token.
     pub fn token(&self) -> &str {
         &self.token
+    }
+
+    /// From now on it shows this token.
+    pub fn use_token(&mut self, token: impl Into<String>) {
+        self.token = token.into();
     }
 
     /// Creates a call to a Graph identity (`{"user": {"id": …}}` or `{"phone": …}`); its id comes
@@ -417,39 +458,6 @@ pub async fn fetch_token(url: &str, tenant: &str, id: &str, secret: &str) -> any
     Ok(body)
 }
 
-/// Whether a notification says that the call has audio.
-pub fn is_audio_active(value: &Value) -> bool {
-    value["resourceData"]["mediaState"]["audio"] == "active"
-}
-
-/// Whether a notification says that this operation is over.
-pub fn is_end_of(value: &Value, operation: &str) -> bool {
-    value["changeType"] == "deleted" && value["resourceData"]["id"] == operation
-}
-
-/// Whether a notification says that its call is over.
-pub fn is_terminated(value: &Value) -> bool {
-    value["resourceData"]["state"] == "terminated"
-}
-
-/// The receipts of an operation's prompts.
-pub fn receipts(operation: &Value) -> impl Iterator<Item = &Value> {
-    operation["graphophoneReceipt"]["prompts"].as_array().into_iter().flatten()
-}
-
-/// Milliseconds of audio that an operation has sent.
-pub fn sent_ms(operation: &Value) -> u64 {
-    receipts(operation).filter_map(|prompt| prompt["millisecondsSent"].as_u64()).sum()
-}
-
-/// Milliseconds of an operation that the far end has acknowledged, if it reports at all.
-pub fn acknowledged_ms(operation: &Value) -> Option<u64> {
-    receipts(operation)
-        .filter(|prompt| prompt["millisecondsSent"] != 0)
-        .map(|prompt| prompt["millisecondsAcknowledged"].as_u64())
-        .sum()
-}
-
 fn media_info(uri: &str) -> Value {
     // The URI is the cache key, too: the same file is fetched once.
     let id: String = uri.chars().rev().take(200).collect();
@@ -479,9 +487,7 @@ async fn take_notification(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "));
     let signature = match token {
-        Some(token) => verify_notification(token, host.app, &host.jwks, unix_now())
-            .map(drop)
-            .map_err(|error| error.to_string()),
+        Some(token) => host.check(token).await,
         None => Err("it carries no bearer token".to_owned()),
     };
     let received = Received { at, headers, bytes, value: body["value"][0].clone(), signature };

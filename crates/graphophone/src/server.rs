@@ -13,7 +13,12 @@ use graphophone_sip::{
 };
 use graphophone_store::{Store, Written};
 use reqwest::dns::Resolve;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -121,6 +126,8 @@ pub struct Server {
     tasks: Vec<JoinHandle<()>>,
     upkeep: Vec<JoinHandle<()>>,
     drain: Duration,
+    /// Ends with it.
+    _issuers: JoinSet<()>,
 }
 
 impl Server {
@@ -132,7 +139,8 @@ impl Server {
         Self::start_with_names(config, Arc::new(SystemResolver)).await
     }
 
-    /// The same, with another resolver than the system's for the hosts of prompts.
+    /// The same, with another resolver than the system's for the hosts of prompts, callbacks and
+    /// issuers.
     ///
     /// # Errors
     /// [`StartError`]; then nothing serves.
@@ -156,7 +164,8 @@ impl Server {
             refused("the configuration is refused", anyhow::anyhow!(faults.join("; ")))
         })?;
 
-        let outbox = start_outbox(&config, &store, &authority).await?;
+        let issuers = authority.watch_issuers(&names, &api::own_listeners(&config));
+        let outbox = start_outbox(&config, &store, &authority, Arc::clone(&names)).await?;
         let left = recover(&store, &outbox)
             .await
             .map_err(|error| set_up("store.path: the store cannot be recovered", error.into()))?;
@@ -250,7 +259,20 @@ impl Server {
             pid: std::process::id(),
         };
         info!(http = ready.http, https = ready.https, "serving");
-        Ok(Self { ready, state, calls, outbox, store, sip, phone, stop, tasks, upkeep, drain })
+        Ok(Self {
+            ready,
+            state,
+            calls,
+            outbox,
+            store,
+            sip,
+            phone,
+            stop,
+            tasks,
+            upkeep,
+            drain,
+            _issuers: issuers,
+        })
     }
 
     /// Addresses and, in the dev profile, credentials.
@@ -422,6 +444,7 @@ async fn start_outbox(
     config: &Config,
     store: &Store,
     authority: &Authority,
+    names: Arc<dyn Resolve>,
 ) -> Result<Outbox, StartError> {
     let guard = Guard::new(api::callback_guard(config));
     let signer = authority.clone();
@@ -437,6 +460,7 @@ async fn start_outbox(
         Trust::system_and(Vec::new()),
         config.deliver_settings(),
     )
+    .with_names(names)
     .signing_with(config.webhook_secrets());
     Outbox::start(store.clone(), deliverer, config.outbox_settings())
         .await

@@ -9,8 +9,10 @@
 
 pub mod audio;
 mod full_disk;
+mod logs;
 mod process;
 pub mod prompt_host;
+pub mod sentinel;
 mod server;
 mod small_disk;
 mod test_call;

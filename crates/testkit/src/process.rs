@@ -10,7 +10,7 @@ use graphophone_call::AppId;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::{seen, soon};
+use crate::{logs, seen, soon};
 
 /// `graphophone dev` on free ports; killed when dropped.
 pub struct ServerProcess {
@@ -28,16 +28,19 @@ impl ServerProcess {
     pub async fn start_with(binary: &str, data: &Path, environment: &[(&str, &str)]) -> Self {
         let ready_file = data.join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        command
             .args(["dev", "--json", "--http", "127.0.0.1:0", "--data"])
             .arg(data)
             .arg("--ready-file")
             .arg(&ready_file)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the binary starts");
+            .stdout(Stdio::null());
+        if let Some(log) = logs::of_process("dev") {
+            command.args(["--log", logs::LEVEL]).stderr(log);
+        }
+        let child = command.spawn().expect("the binary starts");
         let mut process = Self { child, ready: Value::Null };
         process.ready = seen("the ready file", || async {
             let text = std::fs::read(&ready_file).ok()?;

@@ -35,6 +35,14 @@ impl PromptHost {
     /// `script` gets the head of a request and its number, from 0.
     pub async fn start(script: impl Fn(&str, usize) -> Vec<Step> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::start_on(listener, script)
+    }
+
+    /// The same on a listener of the test's.
+    pub fn start_on(
+        listener: TcpListener,
+        script: impl Fn(&str, usize) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("a bound listener");
         let (seen, requests) = watch::channel(Vec::new());
         let (count, connections) = watch::channel(0);

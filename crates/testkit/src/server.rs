@@ -62,10 +62,27 @@ impl TestServer {
     }
 
     async fn start_in(directory: Arc<TempDir>, change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_with_names_in(directory, Arc::new(Names), change).await
+    }
+
+    /// The dev profile with changes, and a name server of the test's.
+    pub async fn start_with_names(
+        names: Arc<dyn Resolve>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        Self::start_with_names_in(Arc::new(scratch()), names, change).await
+    }
+
+    async fn start_with_names_in(
+        directory: Arc<TempDir>,
+        names: Arc<dyn Resolve>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
+        crate::logs::begin();
         lay_keys(directory.path());
         let mut config = dev_config(directory.path());
         change(&mut config);
-        let server = Server::start_with_names(config, Arc::new(Names)).await;
+        let server = Server::start_with_names(config, names).await;
         let server = server.expect("the server starts");
         Self { server, directory }
     }

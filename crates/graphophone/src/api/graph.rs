@@ -35,7 +35,7 @@ pub(super) async fn serve(
         Some(path) => {
             let authorization = parts.headers.get(header::AUTHORIZATION);
             let authorization = authorization.and_then(|value| value.to_str().ok());
-            match state.authority().verify(authorization, unix_now()) {
+            match state.authority().admit(authorization, unix_now()).await {
                 Ok(caller) => {
                     trace!(name: "token is verified", target: "graphophone::stage", "token is verified");
                     let request = Request::new(&state, caller, path, parts);
@@ -154,6 +154,7 @@ fn allowed(route: Route) -> &'static str {
 fn refused(error: AuthError) -> ApiError {
     match error.status() {
         403 => ApiError::BotTokenDelegated,
+        503 => ApiError::ServerUnavailable,
         _ => ApiError::BotTokenInvalid(error.to_string().into()),
     }
 }

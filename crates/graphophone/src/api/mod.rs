@@ -6,7 +6,9 @@ mod calls;
 mod deliveries;
 mod graph;
 mod health;
+mod host;
 pub(crate) mod incoming;
+mod keys;
 mod operations;
 mod phone;
 mod repeated;
@@ -20,6 +22,7 @@ use axum::{
     body::Body,
     extract::Request,
     http::{HeaderValue, header},
+    middleware,
     routing::{get, post},
 };
 use tower::ServiceBuilder;
@@ -28,7 +31,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::auth;
 
 pub use state::AppState;
-pub(crate) use state::{callback_guard, prompt_guard};
+pub(crate) use state::{callback_guard, own_listeners, prompt_guard};
 
 /// Gives gzip the one name that the layer below knows it by (RFC 9110 §8.4.1.3: in any case, and
 /// `x-gzip` is the same).
@@ -60,6 +63,8 @@ pub fn router(state: AppState) -> Router {
         .route("/graphophone/v1/deliveries", get(deliveries::list))
         .route("/graphophone/v1/deliveries/replay", post(deliveries::replay_all))
         .route("/graphophone/v1/deliveries/{sequence}/replay", post(deliveries::replay_one))
+        .route("/graphophone/v1/keys", get(keys::list))
+        .route("/graphophone/v1/keys/rotate", post(keys::rotate))
         .route("/graphophone/v1/load", get(admin::load))
         .route("/graphophone/v1/samples/{name}", get(samples::sample))
         .route("/graphophone/v1/phone", get(phone::status))
@@ -70,4 +75,5 @@ pub fn router(state: AppState) -> Router {
         .fallback_service(graph.with_state(state.clone()))
         .with_state(state.clone())
         .merge(auth::token_endpoint::router(state.authority().clone()))
+        .layer(middleware::from_fn_with_state(state, host::check))
 }

@@ -14,6 +14,7 @@ use graphophone_graph::compat::Compat;
 use graphophone_sip::phone::Phone;
 use graphophone_store::Store;
 
+use super::host::OwnNames;
 use crate::{
     auth::{AdminToken, Authority, RoleSet},
     config::{CompatMode, Config, Pattern, Profile, SipListen},
@@ -36,6 +37,7 @@ struct Inner {
     admin: Option<AdminToken>,
     compat: Compat,
     public_url: Option<String>,
+    own_names: Option<OwnNames>,
     callbacks: Guard,
     prompts: Guard,
     bots: BTreeMap<AppId, Bot>,
@@ -91,6 +93,8 @@ impl AppState {
                     .public_url
                     .as_ref()
                     .map(|url| url.as_str().trim_end_matches('/').to_owned()),
+                own_names: (config.profile == Profile::Dev)
+                    .then(|| OwnNames::new(config.server.public_url.as_ref())),
                 callbacks: Guard::new(callback_guard(config)),
                 prompts: Guard::new(prompt_guard(config)),
                 bots: config.apps.iter().map(bot).collect(),
@@ -136,6 +140,11 @@ impl AppState {
         self.inner.public_url.as_deref()
     }
 
+    /// The only names that requests may use; `None`: any.
+    pub(super) fn own_names(&self) -> Option<&OwnNames> {
+        self.inner.own_names.as_ref()
+    }
+
     /// Which addresses notifications may be posted to.
     pub(crate) fn callbacks(&self) -> &Guard {
         &self.inner.callbacks
@@ -178,11 +187,15 @@ impl AppState {
 }
 
 /// Where this server itself listens: nobody may make it talk to itself.
-fn own_listeners(config: &Config) -> Vec<SocketAddr> {
+pub(crate) fn own_listeners(config: &Config) -> Vec<SocketAddr> {
     let sip = config.sip.listen.iter().map(|listen| match listen {
         SipListen::Udp(at) | SipListen::Tcp(at) => *at,
     });
-    sip.chain([config.http.listen]).chain(config.https.listen).collect()
+    let bound: Vec<_> = sip.chain([config.http.listen]).chain(config.https.listen).collect();
+    // The address that an address translation has for this machine leads here, too.
+    let outside = config.sip.external_address;
+    let translated = bound.iter().filter_map(|at| Some(SocketAddr::new(outside?, at.port())));
+    bound.iter().copied().chain(translated).collect()
 }
 
 /// The guard of `[callbacks]`.
@@ -203,5 +216,24 @@ fn guard(config: &Config, setting: &'static str, allow: &[AllowRule]) -> GuardSe
             own_listeners: own_listeners(config),
             ..GuardSettings::production(setting, allow.to_vec())
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    #[test]
+    fn the_address_of_a_translation_in_front_leads_to_our_own_listeners_too() {
+        let mut config = Config::load(Profile::Production, None, Overrides::new()).unwrap();
+        config.https.listen = Some("0.0.0.0:8443".parse().unwrap());
+        config.sip.external_address = Some("203.0.113.7".parse().unwrap());
+        config.callbacks.allow =
+            ["https://*:*", "203.0.113.0/24"].map(|rule| rule.parse().unwrap()).into();
+        let guard = Guard::new(callback_guard(&config));
+        guard.check_uri("https://203.0.113.7:8443/").expect_err("it is translated to us");
+        guard.check_uri("https://203.0.113.7:9443/").expect("another port");
+        guard.check_uri("https://203.0.113.8:8443/").expect("another address");
     }
 }

@@ -4,11 +4,15 @@
 use std::collections::HashSet;
 
 use graphophone_call::{AppId, TenantId};
-use serde::Deserialize;
-use serde_json::Value;
 
 use super::{
-    AuthSettings, Authority, CLOCK_SKEW, Role, RoleSet, jws, jws::JwsError, secret::bearer_token,
+    AuthSettings, Authority, Role, RoleSet,
+    claims::Claims,
+    issuer::{Awaited, KeyWanted},
+    jws,
+    jws::JwsError,
+    secret::bearer_token,
+    verified::Verified,
 };
 
 /// `aud` of the access tokens we give for Graph.
@@ -53,7 +57,7 @@ pub enum AuthError {
     /// Not a signed JWT, or one whose claims are not what they should be.
     #[error("CompactToken parsing failed with error code: 80049217")]
     BotTokenMalformed,
-    /// Another algorithm than RS256, or a header that asks for more.
+    /// Another algorithm than the key's, or a header that asks for more.
     #[error("Access token validation failure. The token's algorithm or header is not supported.")]
     BotTokenHeader,
     /// A key we do not have.
@@ -74,16 +78,21 @@ pub enum AuthError {
     /// The application is not, or no longer, configured here.
     #[error("Access token validation failure. The application is not registered here.")]
     BotAppUnknown,
+    /// The keys of a trusted issuer cannot be had: no verdict is possible.
+    #[error("The keys of the token's issuer are not available.")]
+    IssuerUnavailable,
     /// A user's token: the calling API takes application tokens only.
     #[error("Delegated tokens are not supported, an application token is required.")]
     BotTokenDelegated,
 }
 
 impl AuthError {
-    /// HTTP status to answer: 401, or 403 for a good token of the wrong kind.
+    /// HTTP status to answer: 401, 403 for a good token of the wrong kind, 503 where another try may
+    /// help.
     pub const fn status(self) -> u16 {
         match self {
             Self::BotTokenDelegated => 403,
+            Self::IssuerUnavailable => 503,
             Self::BotTokenMissing
             | Self::BotTokenTooLong
             | Self::BotTokenMalformed
@@ -99,7 +108,11 @@ impl AuthError {
 
     /// `error.code` of Graph's error envelope; the message is the error's text.
     pub const fn code(self) -> &'static str {
-        if self.status() == 403 { "Forbidden" } else { "InvalidAuthenticationToken" }
+        match self.status() {
+            403 => "Forbidden",
+            503 => "ServiceUnavailable",
+            _ => "InvalidAuthenticationToken",
+        }
     }
 
     /// `WWW-Authenticate` to send along (RFC 6750 §3), for those answers that have one. Never with
@@ -125,31 +138,116 @@ impl From<JwsError> for AuthError {
     }
 }
 
+/// Why a token is not taken yet.
+enum Stop {
+    Refused(AuthError),
+    /// The keys of this issuer have to come first.
+    Awaits(Awaited),
+}
+
+impl From<AuthError> for Stop {
+    fn from(error: AuthError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<JwsError> for Stop {
+    fn from(error: JwsError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
 impl Authority {
-    /// Checks the value of the `Authorization` header at `now` (unix seconds).
+    /// Checks the value of the `Authorization` header at `now` (unix seconds). A token of a trusted
+    /// issuer whose key is not known yet is refused; [`Authority::admit`] asks for it first.
     ///
     /// # Errors
     /// See [`AuthError`]: its text, `status`, `code` and `www_authenticate` are the answer.
     pub fn verify(&self, authorization: Option<&str>, now: u64) -> Result<Caller, AuthError> {
+        self.look(authorization, now).map_err(|stop| match stop {
+            Stop::Refused(error) => error,
+            Stop::Awaits(_) => AuthError::BotTokenKeyUnknown,
+        })
+    }
+
+    /// The same, after waiting for the keys of a trusted issuer where they may have changed: a few
+    /// seconds at most.
+    ///
+    /// # Errors
+    /// See [`AuthError`].
+    pub async fn admit(&self, authorization: Option<&str>, now: u64) -> Result<Caller, AuthError> {
+        // One fetch may have begun before the key was published; the second one cannot have.
+        for _ in 0..2 {
+            match self.look(authorization, now) {
+                Ok(caller) => return Ok(caller),
+                Err(Stop::Refused(error)) => return Err(error),
+                Err(Stop::Awaits(awaited)) => self.inner.issuers.wait(awaited).await,
+            }
+        }
+        self.verify(authorization, now)
+    }
+
+    fn look(&self, authorization: Option<&str>, now: u64) -> Result<Caller, Stop> {
         let token = authorization.and_then(bearer_token).ok_or(AuthError::BotTokenMissing)?;
-        let caller = match self.inner.verified.get(token) {
-            Some((caller, lifetime)) => {
-                lifetime.check(now)?;
-                caller
+        if let Some(seen) = self.inner.verified.get(token)
+            && self.still_believes(&seen, now)
+        {
+            seen.lifetime.check(now)?;
+            return self.registered(seen.caller, seen.issuer);
+        }
+        let read = jws::Token::read(token)?;
+        let (good, issuer, fingerprint) = match self.inner.keys.tokens.find(read.kid(), now) {
+            Some(key) => {
+                let claims: Claims = read.verify(key.verifying())?;
+                (claims.check(&self.inner.audiences, now)?, None, key.verifying().fingerprint())
             }
             None => {
-                let key = &self.inner.keys.tokens;
-                let find = |kid: &str| (kid == key.kid()).then(|| key.verifying());
-                let claims: Claims = jws::verify(token, find)?;
-                let (caller, lifetime) = claims.check(&self.inner.audiences, now)?;
-                self.inner.verified.put(token, caller, lifetime);
-                caller
+                let (index, key) = self.inner.issuers.key_for(&read)?;
+                let issuer = self.inner.issuers.settings(index);
+                (issuer.check(&read, &key, now)?, Some(index), key.fingerprint())
             }
         };
-        if !self.inner.directory.has_app(caller.app, caller.tenant) {
-            return Err(AuthError::BotAppUnknown);
+        let (mut caller, lifetime) = good;
+        if issuer.is_some() {
+            // What another issuer says is worth as much as the configuration allows the application.
+            let most = self.inner.directory.configured_roles(caller.app, caller.tenant);
+            caller.roles = caller.roles.among(most.ok_or(AuthError::BotAppUnknown)?);
         }
-        Ok(caller)
+        let kid = read.kid().into();
+        let seen = Verified { caller, lifetime, issuer, kid, fingerprint };
+        self.inner.verified.put(token, seen);
+        self.registered(caller, issuer)
+    }
+
+    /// Whether the key that a token was found good with is still the one of its name.
+    fn still_believes(&self, seen: &Verified, now: u64) -> bool {
+        let fingerprint = match seen.issuer {
+            None => {
+                let key = self.inner.keys.tokens.find(&seen.kid, now);
+                key.map(|key| key.verifying().fingerprint())
+            }
+            Some(index) => self.inner.issuers.known(index, &seen.kid).map(|key| key.fingerprint()),
+        };
+        fingerprint == Some(seen.fingerprint)
+    }
+
+    fn registered(&self, caller: Caller, issuer: Option<usize>) -> Result<Caller, Stop> {
+        let directory = &self.inner.directory;
+        let is_registered = match issuer {
+            None => directory.has_app(caller.app, caller.tenant),
+            Some(_) => directory.configured_roles(caller.app, caller.tenant).is_some(),
+        };
+        if is_registered { Ok(caller) } else { Err(AuthError::BotAppUnknown.into()) }
+    }
+}
+
+impl From<KeyWanted> for Stop {
+    fn from(wanted: KeyWanted) -> Self {
+        match wanted {
+            KeyWanted::Await(awaited) => Self::Awaits(awaited),
+            KeyWanted::Unknown => Self::Refused(AuthError::BotTokenKeyUnknown),
+            KeyWanted::Unavailable => Self::Refused(AuthError::IssuerUnavailable),
+        }
     }
 }
 
@@ -165,104 +263,6 @@ pub(super) fn audiences(settings: &AuthSettings) -> HashSet<String> {
     audiences.insert(GRAPH_APP_ID.to_owned());
     audiences.extend(settings.extra_audiences.iter().cloned());
     audiences
-}
-
-/// When a token is good, in unix seconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Lifetime {
-    not_before: u64,
-    pub(super) expires: u64,
-}
-
-impl Lifetime {
-    /// Valid while nbf ≤ now + skew and now − skew < exp (RFC 7519 §4.1.4: "on or after" is late).
-    fn check(self, now: u64) -> Result<(), AuthError> {
-        let expired = now >= self.expires.saturating_add(CLOCK_SKEW);
-        let early = self.not_before > now.saturating_add(CLOCK_SKEW);
-        if expired || early { Err(AuthError::BotTokenLifetime) } else { Ok(()) }
-    }
-}
-
-/// The claims we look at, before anything is believed of their types. serde refuses one that
-/// occurs twice.
-#[derive(Deserialize)]
-struct Claims {
-    aud: Option<Value>,
-    iss: Option<Value>,
-    tid: Option<Value>,
-    exp: Option<Value>,
-    nbf: Option<Value>,
-    appid: Option<Value>,
-    azp: Option<Value>,
-    roles: Option<Value>,
-    scp: Option<Value>,
-    idtyp: Option<Value>,
-    oid: Option<Value>,
-    sub: Option<Value>,
-}
-
-impl Claims {
-    fn check(
-        &self,
-        audiences: &HashSet<String>,
-        now: u64,
-    ) -> Result<(Caller, Lifetime), AuthError> {
-        // Our tokens have one audience, never a list (RFC 7519 §4.1.3 allows both).
-        let aud = text(&self.aud).ok_or(AuthError::BotTokenAudience)?;
-        if !audiences.contains(aud) {
-            return Err(AuthError::BotTokenAudience);
-        }
-        let tenant: TenantId = guid(&self.tid).ok_or(AuthError::BotTokenIssuer)?;
-        if text(&self.iss) != Some(issuer(tenant).as_str()) {
-            return Err(AuthError::BotTokenIssuer);
-        }
-        let lifetime = self.lifetime()?;
-        lifetime.check(now)?;
-        let app: AppId = guid(&self.appid).ok_or(AuthError::BotTokenMalformed)?;
-        if self.azp.is_some() && guid(&self.azp) != Some(app) {
-            return Err(AuthError::BotTokenMalformed);
-        }
-        if !self.is_app_only() {
-            return Err(AuthError::BotTokenDelegated);
-        }
-        Ok((Caller { app, tenant, roles: self.roles()? }, lifetime))
-    }
-
-    fn lifetime(&self) -> Result<Lifetime, AuthError> {
-        let seconds = |claim: &Option<Value>| match claim {
-            None => Ok(None),
-            Some(value) => value.as_u64().map(Some).ok_or(AuthError::BotTokenMalformed),
-        };
-        let expires = seconds(&self.exp)?.ok_or(AuthError::BotTokenMalformed)?;
-        Ok(Lifetime { not_before: seconds(&self.nbf)?.unwrap_or(0), expires })
-    }
-
-    /// Entra marks application tokens with `idtyp`; without it, subject and object are the same.
-    fn is_app_only(&self) -> bool {
-        if self.scp.is_some() {
-            return false;
-        }
-        match &self.idtyp {
-            Some(idtyp) => idtyp == "app",
-            None => self.oid.is_some() && self.oid == self.sub,
-        }
-    }
-
-    fn roles(&self) -> Result<RoleSet, AuthError> {
-        let Some(roles) = &self.roles else { return Ok(RoleSet::default()) };
-        let names = roles.as_array().ok_or(AuthError::BotTokenMalformed)?;
-        let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
-        Ok(names.ok_or(AuthError::BotTokenMalformed)?.into_iter().collect())
-    }
-}
-
-fn text(claim: &Option<Value>) -> Option<&str> {
-    claim.as_ref().and_then(Value::as_str)
-}
-
-/// Only the dashed form: the issuer is compared as text.
-fn guid<T: std::str::FromStr>(claim: &Option<Value>) -> Option<T> {
-    text(claim).filter(|text| text.len() == 36)?.parse().ok()
 }
 
 #[cfg(test)]

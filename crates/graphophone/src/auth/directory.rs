@@ -8,7 +8,7 @@ use std::{
 
 use graphophone_call::{AppId, TenantId};
 
-use super::{AppSettings, AuthSettings, Role, Secret};
+use super::{AppSettings, AuthSettings, Role, RoleSet, Secret};
 
 /// Most applications, and most tenants, that the dev profile makes up. Then it refuses.
 const MAX_PROVISIONED: usize = 1024;
@@ -111,6 +111,13 @@ impl Directory {
         // the restart go on working.
         self.provisioned.is_some()
             || self.apps.get(&app).is_some_and(|registration| registration.tenant == tenant)
+    }
+
+    /// What the configuration allows an application in its tenant; `None` if it names no such
+    /// application. Those that the dev profile made up are none of the configuration's.
+    pub(super) fn configured_roles(&self, app: AppId, tenant: TenantId) -> Option<RoleSet> {
+        let registration = self.apps.get(&app).filter(|found| found.tenant == tenant)?;
+        Some(registration.roles.iter().map(String::as_str).collect())
     }
 
     /// Checks a client's credentials against the tenant it asks in.

@@ -1,4 +1,4 @@
-//! Compact JSON Web Signatures (RFC 7515 §7.1) with RS256, and nothing but RS256.
+//! Compact JSON Web Signatures (RFC 7515 §7.1): RS256, and ES256 with keys of other issuers.
 //!
 //! Why not a library's `decode`: it reads the system clock, parses the private key anew for each
 //! signature and keeps only the last of two equal claims. What is left after that is the split at
@@ -9,7 +9,10 @@ use std::borrow::Borrow;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::IgnoredAny};
 
-use super::keys::{SigningKey, VerifyingKey};
+use super::{
+    jwk::{Algorithm, VerifyingKey},
+    keys::SigningKey,
+};
 
 /// Longest token that is looked at, in bytes. Ours have about 1 KiB.
 pub(super) const MAX_TOKEN: usize = 16 * 1024;
@@ -21,7 +24,7 @@ pub(super) enum JwsError {
     TooLong,
     #[error("the token is not three base64url parts of JSON, JSON and signature")]
     Malformed,
-    #[error("the token's algorithm is not RS256")]
+    #[error("the token's algorithm is not that of its key")]
     Algorithm,
     #[error("the token's header asks for something that is not done here")]
     Header,
@@ -45,36 +48,76 @@ pub(super) fn sign(key: &SigningKey, claims: &impl Serialize) -> String {
     token
 }
 
-/// Checks form, header and signature, in this order, and only then reads the claims.
-///
-/// `find` gets the header's `kid` as an opaque text. Nothing in the header can choose an
-/// algorithm, bring a key or cause a fetch.
+/// A token in three parts whose header is one that we do; nothing in it is believed yet.
+pub(super) struct Token<'a> {
+    message: &'a str,
+    claims: &'a str,
+    signature: &'a str,
+    algorithm: Algorithm,
+    kid: String,
+}
+
+impl<'a> Token<'a> {
+    /// Checks form and header. Nothing in the header can choose an algorithm, bring a key or cause a
+    /// fetch: `alg` has to be the key's, and `kid` is an opaque text.
+    pub(super) fn read(token: &'a str) -> Result<Self, JwsError> {
+        if token.len() > MAX_TOKEN {
+            return Err(JwsError::TooLong);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(JwsError::Malformed)?;
+        let (header, claims) = message.split_once('.').ok_or(JwsError::Malformed)?;
+
+        let header: ForeignHeader = decode_json(header)?;
+        let algorithm = match header.alg.as_str() {
+            "RS256" => Algorithm::Rs256,
+            "ES256" => Algorithm::Es256,
+            _ => return Err(JwsError::Algorithm),
+        };
+        let is_jwt = |typ: &str| {
+            // RFC 7519 §5.1, and RFC 9068 §2.1 for access tokens.
+            ["jwt", "at+jwt", "application/at+jwt"]
+                .iter()
+                .any(|known| typ.eq_ignore_ascii_case(known))
+        };
+        if !header.typ.as_deref().is_none_or(is_jwt) || header.demands_more() {
+            return Err(JwsError::Header);
+        }
+        let kid = header.kid.filter(|kid| !kid.is_empty()).ok_or(JwsError::KeyUnknown)?;
+        Ok(Self { message, claims, signature, algorithm, kid })
+    }
+
+    /// Name of the key, as the token says.
+    pub(super) fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// Checks the signature, and only then reads the claims.
+    pub(super) fn verify<C: DeserializeOwned>(&self, key: &VerifyingKey) -> Result<C, JwsError> {
+        if key.algorithm() != self.algorithm {
+            return Err(JwsError::Algorithm);
+        }
+        let signature = decode(self.signature)?;
+        if !key.verifies(self.message.as_bytes(), &signature) {
+            return Err(JwsError::Signature);
+        }
+        decode_json(self.claims)
+    }
+
+    /// Claims that nobody vouches for: good for finding out whose key to check with.
+    pub(super) fn unverified<C: DeserializeOwned>(&self) -> Result<C, JwsError> {
+        decode_json(self.claims)
+    }
+}
+
+/// Checks form, header and signature, in this order, and only then reads the claims. `find` gets
+/// the header's `kid`.
 pub(super) fn verify<C, K>(token: &str, find: impl FnOnce(&str) -> Option<K>) -> Result<C, JwsError>
 where
     C: DeserializeOwned,
     K: Borrow<VerifyingKey>,
 {
-    if token.len() > MAX_TOKEN {
-        return Err(JwsError::TooLong);
-    }
-    let (message, signature) = token.rsplit_once('.').ok_or(JwsError::Malformed)?;
-    let (header, claims) = message.split_once('.').ok_or(JwsError::Malformed)?;
-
-    let header: ForeignHeader = decode_json(header)?;
-    if header.alg != "RS256" {
-        return Err(JwsError::Algorithm);
-    }
-    let jwt = header.typ.as_deref().is_none_or(|typ| typ.eq_ignore_ascii_case("jwt"));
-    if !jwt || header.demands_more() {
-        return Err(JwsError::Header);
-    }
-    let kid = header.kid.ok_or(JwsError::KeyUnknown)?;
-    let key = find(&kid).ok_or(JwsError::KeyUnknown)?;
-    let signature = decode(signature)?;
-    if !key.borrow().verifies(message.as_bytes(), &signature) {
-        return Err(JwsError::Signature);
-    }
-    decode_json(claims)
+    let token = Token::read(token)?;
+    token.verify(find(token.kid()).ok_or(JwsError::KeyUnknown)?.borrow())
 }
 
 #[derive(Serialize)]

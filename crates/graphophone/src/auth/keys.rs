@@ -1,4 +1,4 @@
-//! The RSA keys that tokens are signed with, their files, and how others see them (JWKS).
+//! The RSA keys that tokens are signed with, and what is in their files.
 //!
 //! There are two keys with one purpose each: one signs the access tokens that bots fetch, the
 //! other the tokens in our notifications. A bot holds tokens of the second kind for its own
@@ -13,10 +13,7 @@ use std::{
 use aws_lc_rs::{
     digest,
     rand::SystemRandom,
-    signature::{
-        KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
-        RsaPublicKeyComponents,
-    },
+    signature::{KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair},
 };
 use base64::{
     Engine as _,
@@ -26,20 +23,35 @@ use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer,
     pem::{self, PemObject as _},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::private_file::{self, FileError};
+use super::{
+    jwk::{Jwk, Jwks, VerifyingKey},
+    private_file::{self, FileError},
+    ring::{self, KeyStanding, Ring, RotateError, Rotation},
+};
 
-/// File of the key for access tokens, inside the data directory.
+/// File of the first key for access tokens, inside the data directory. Those of later ones have the
+/// time from which on they sign before the `.pem`.
 pub const TOKEN_KEY_FILE: &str = "token-signing.pem";
-/// File of the key for notifications, inside the data directory.
+/// File of the first key for notifications, inside the data directory.
 pub const NOTIFICATION_KEY_FILE: &str = "notification-signing.pem";
 
-/// Both signing keys of a server. Cheap to clone.
+/// The signing keys of a server, for both purposes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    pub(super) tokens: Arc<SigningKey>,
-    pub(super) notifications: Arc<SigningKey>,
+    pub(super) tokens: Arc<Ring>,
+    pub(super) notifications: Arc<Ring>,
+}
+
+/// All keys that are believed, as an operator sees them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeysReport {
+    /// For access tokens.
+    pub tokens: Vec<KeyStanding>,
+    /// For notifications.
+    pub notifications: Vec<KeyStanding>,
 }
 
 impl Keys {
@@ -49,10 +61,11 @@ impl Keys {
     /// # Errors
     /// A file that cannot be read or written, or holds something else than such a key.
     pub fn open(directory: &Path) -> Result<Self, KeyFileError> {
-        private_file::create_directory(directory)?;
+        ring::prepare(directory)?;
+        let stem = |file: &'static str| file.strip_suffix(".pem").expect("so both names end");
         Ok(Self {
-            tokens: SigningKey::open(&directory.join(TOKEN_KEY_FILE))?.into(),
-            notifications: SigningKey::open(&directory.join(NOTIFICATION_KEY_FILE))?.into(),
+            tokens: Ring::open(directory, stem(TOKEN_KEY_FILE))?.into(),
+            notifications: Ring::open(directory, stem(NOTIFICATION_KEY_FILE))?.into(),
         })
     }
 
@@ -61,19 +74,36 @@ impl Keys {
     /// # Errors
     /// None in practice: the library reports failures of its random generator here.
     pub fn ephemeral() -> Result<Self, KeyFileError> {
-        let memory = Path::new("(in memory)");
-        let fresh = || SigningKey::from_pem(memory, SigningKey::generate_pem()?.as_bytes());
-        Ok(Self { tokens: fresh()?.into(), notifications: fresh()?.into() })
+        Ok(Self { tokens: Ring::in_memory()?.into(), notifications: Ring::in_memory()?.into() })
     }
 
-    /// What access tokens are checked with: `/{tenant}/discovery/v2.0/keys`.
-    pub fn token_jwks(&self) -> Jwks {
-        Jwks { keys: vec![self.tokens.jwk()] }
+    /// What access tokens are checked with at `now` (unix seconds): `/{tenant}/discovery/v2.0/keys`.
+    /// The key that signs comes first.
+    pub fn token_jwks(&self, now: u64) -> Jwks {
+        self.tokens.jwks(now)
     }
 
-    /// What notifications are checked with: `/v1/.well-known/keys`.
-    pub fn notification_jwks(&self) -> Jwks {
-        Jwks { keys: vec![self.notifications.jwk()] }
+    /// What notifications are checked with at `now`: `/v1/.well-known/keys`.
+    pub fn notification_jwks(&self, now: u64) -> Jwks {
+        self.notifications.jwks(now)
+    }
+
+    /// Makes a new key for each purpose; takes about two seconds of a processor.
+    ///
+    /// # Errors
+    /// [`RotateError`]; those for notifications may then be the old ones while those for tokens are
+    /// new, see [`Keys::report`].
+    pub fn rotate(&self, now: u64, rotation: Rotation) -> Result<(), RotateError> {
+        self.tokens.rotate(now, rotation)?;
+        self.notifications.rotate(now, rotation)
+    }
+
+    /// Which keys there are at `now`.
+    pub fn report(&self, now: u64) -> KeysReport {
+        KeysReport {
+            tokens: self.tokens.standing(now),
+            notifications: self.notifications.standing(now),
+        }
     }
 }
 
@@ -155,12 +185,18 @@ impl SigningKey {
         signature
     }
 
-    fn open(path: &Path) -> Result<Self, KeyFileError> {
+    /// Reads the file, or makes a key and the file.
+    pub(super) fn open(path: &Path) -> Result<Self, KeyFileError> {
         if private_file::world_readable(path) {
             tracing::warn!(file = %path.display(), "everyone may read this private key");
         }
         let make = Self::generate_pem;
         Self::from_pem(path, &private_file::read_or_create(path, private_file::PRIVATE, make)?)
+    }
+
+    /// A new key without a file.
+    pub(super) fn in_memory() -> Result<Self, KeyFileError> {
+        Self::from_pem(Path::new("(in memory)"), Self::generate_pem()?.as_bytes())
     }
 
     fn generate_pem() -> Result<String, KeyFileError> {
@@ -191,26 +227,28 @@ impl SigningKey {
         if !contains(&certificate, public.as_ref()) {
             return Err(broken(KeyFault::ForeignCertificate));
         }
-        let n = public.modulus().big_endian_without_leading_zero().to_vec();
-        let e = public.exponent().big_endian_without_leading_zero().to_vec();
-        let verifying =
-            VerifyingKey::from_components(n, e).ok_or_else(|| broken(KeyFault::NotRsa))?;
+        let n = public.modulus().big_endian_without_leading_zero();
+        let e = public.exponent().big_endian_without_leading_zero();
+        let verifying = VerifyingKey::rsa(n, e).ok_or_else(|| broken(KeyFault::NotRsa))?;
         let thumbprint = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &certificate);
         let kid = URL_SAFE_NO_PAD.encode(thumbprint);
         Ok(Self { pair, certificate, kid, verifying })
     }
 
-    fn jwk(&self) -> Jwk {
+    /// The public half as JSON.
+    pub(super) fn jwk(&self) -> Jwk {
+        let public = self.pair.public_key();
         Jwk {
             kty: "RSA".to_owned(),
             key_use: Some("sig".to_owned()),
             alg: Some("RS256".to_owned()),
             kid: self.kid.clone(),
             x5t: Some(self.kid.clone()),
-            n: URL_SAFE_NO_PAD.encode(&self.verifying.n),
-            e: URL_SAFE_NO_PAD.encode(&self.verifying.e),
+            n: URL_SAFE_NO_PAD.encode(public.modulus().big_endian_without_leading_zero()),
+            e: URL_SAFE_NO_PAD.encode(public.exponent().big_endian_without_leading_zero()),
             // RFC 7517 §4.7: plain base64, not base64url.
             x5c: vec![STANDARD.encode(&self.certificate)],
+            ..Jwk::default()
         }
     }
 }
@@ -219,83 +257,6 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey").field("kid", &self.kid).finish_non_exhaustive()
     }
-}
-
-/// A public RSA key that checks RS256 and nothing else.
-pub struct VerifyingKey {
-    n: Vec<u8>,
-    e: Vec<u8>,
-    parsed: ParsedPublicKey,
-}
-
-impl VerifyingKey {
-    fn from_components(n: Vec<u8>, e: Vec<u8>) -> Option<Self> {
-        let components = RsaPublicKeyComponents { n: n.as_slice(), e: e.as_slice() };
-        let parsed = components.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok()?;
-        Some(Self { n, e, parsed })
-    }
-
-    /// Whether `signature` is this key's over `message`.
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.parsed.verify_sig(message, signature).is_ok()
-    }
-}
-
-impl fmt::Debug for VerifyingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerifyingKey").field("bits", &(self.n.len() * 8)).finish_non_exhaustive()
-    }
-}
-
-/// A JSON Web Key Set (RFC 7517 §5), ours or one that was fetched.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Jwks {
-    /// The keys, of which only RSA keys are used.
-    pub keys: Vec<Jwk>,
-}
-
-impl Jwks {
-    /// The key of that name, if it is an RSA key of at least 2048 bits meant for signatures.
-    pub fn key(&self, kid: &str) -> Option<VerifyingKey> {
-        let usable = |jwk: &&Jwk| {
-            jwk.kid == kid
-                && jwk.kty == "RSA"
-                && jwk.key_use.as_deref().is_none_or(|key_use| key_use == "sig")
-                && jwk.alg.as_deref().is_none_or(|alg| alg == "RS256")
-        };
-        let jwk = self.keys.iter().find(usable)?;
-        let n = URL_SAFE_NO_PAD.decode(&jwk.n).ok()?;
-        let e = URL_SAFE_NO_PAD.decode(&jwk.e).ok()?;
-        VerifyingKey::from_components(n, e)
-    }
-}
-
-/// One public key as JSON (RFC 7517 §4, RFC 7518 §6.3). Members of other key types are ignored.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Jwk {
-    /// Key type: `RSA`.
-    pub kty: String,
-    /// `sig`.
-    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
-    pub key_use: Option<String>,
-    /// `RS256`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alg: Option<String>,
-    /// Name of the key, an opaque text.
-    #[serde(default)]
-    pub kid: String,
-    /// SHA-1 thumbprint of the certificate, base64url.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub x5t: Option<String>,
-    /// Modulus, big-endian, base64url.
-    #[serde(default)]
-    pub n: String,
-    /// Public exponent, big-endian, base64url.
-    #[serde(default)]
-    pub e: String,
-    /// Certificate chain, DER in plain base64.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub x5c: Vec<String>,
 }
 
 /// A certificate only to have a thumbprint: nothing in it is ever checked. Its dates are fixed so
@@ -337,18 +298,24 @@ mod tests {
         let data = directory.path().join("data");
         let first = Keys::open(&data).unwrap();
         let again = Keys::open(&data).unwrap();
-        assert_eq!(first.tokens.kid(), again.tokens.kid());
-        assert_eq!(first.notifications.kid(), again.notifications.kid());
-        assert_ne!(first.tokens.kid(), first.notifications.kid());
+        let kids = |keys: &Keys| {
+            (
+                keys.tokens.signing(0).kid().to_owned(),
+                keys.notifications.signing(0).kid().to_owned(),
+            )
+        };
+        assert_eq!(kids(&first), kids(&again));
+        assert_ne!(kids(&first).0, kids(&first).1);
         for file in [TOKEN_KEY_FILE, NOTIFICATION_KEY_FILE] {
             let mode = fs::metadata(data.join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");
         }
         assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
-        let signature = first.tokens.sign(b"message");
-        assert!(again.tokens.verifying().verifies(b"message", &signature));
-        assert!(!again.tokens.verifying().verifies(b"massage", &signature));
-        assert!(!again.notifications.verifying().verifies(b"message", &signature));
+        let signature = first.tokens.signing(0).sign(b"message");
+        let again = (again.tokens.signing(0), again.notifications.signing(0));
+        assert!(again.0.verifying().verifies(b"message", &signature));
+        assert!(!again.0.verifying().verifies(b"massage", &signature));
+        assert!(!again.1.verifying().verifies(b"message", &signature));
     }
 
     #[test]
@@ -357,9 +324,10 @@ mod tests {
         Keys::open(directory.path()).unwrap();
         let path = directory.path().join(TOKEN_KEY_FILE);
         let with = fs::read_to_string(&path).unwrap();
-        let named = Keys::open(directory.path()).unwrap().tokens.kid().to_owned();
+        let kid = || Keys::open(directory.path()).unwrap().tokens.signing(0).kid().to_owned();
+        let named = kid();
         fs::write(&path, with.split("-----BEGIN CERTIFICATE").next().unwrap()).unwrap();
-        assert_eq!(Keys::open(directory.path()).unwrap().tokens.kid(), named);
+        assert_eq!(kid(), named);
     }
 
     #[test]
@@ -399,28 +367,5 @@ mod tests {
         fs::create_dir(directory.path().join(TOKEN_KEY_FILE)).unwrap();
         let error = Keys::open(directory.path()).unwrap_err();
         assert!(matches!(error, KeyFileError::File(FileError::Unreadable { .. })), "{error}");
-    }
-
-    #[test]
-    fn only_sound_rsa_signature_keys_are_taken_from_a_key_set() {
-        let keys = Keys::ephemeral().unwrap();
-        let good = keys.token_jwks();
-        let kid = keys.tokens.kid();
-        assert!(good.key(kid).is_some());
-        assert!(good.key("").is_none());
-        let with = |change: fn(&mut Jwk)| {
-            let mut set = good.clone();
-            set.keys.iter_mut().for_each(change);
-            set.key(kid).is_some()
-        };
-        assert!(with(|jwk| jwk.alg = None));
-        assert!(!with(|jwk| jwk.kty = "oct".into()));
-        assert!(!with(|jwk| jwk.key_use = Some("enc".into())));
-        assert!(!with(|jwk| jwk.alg = Some("HS256".into())));
-        assert!(!with(|jwk| jwk.n = String::new()));
-        assert!(!with(|jwk| jwk.e = "AA".into()));
-        assert!(!with(|jwk| jwk.n = "*".into()));
-        let foreign = r#"{"keys":[{"kty":"EC","kid":"a","crv":"P-256","x":"","y":""}]}"#;
-        assert!(serde_json::from_str::<Jwks>(foreign).unwrap().key("a").is_none());
     }
 }

@@ -2,15 +2,20 @@
 //! the notifications that bots check.
 //!
 //! [`token_endpoint`] serves what Microsoft's libraries ask an authority for, [`bearer`] checks
-//! callers, [`signer`] signs notifications, [`tls`] has certificates. Time comes in as unix
-//! seconds; only the HTTP handlers of [`token_endpoint`] read the clock.
+//! callers, [`issuer`] knows the keys of other authorities that are trusted, [`signer`] signs
+//! notifications, [`tls`] has certificates. Time comes in as unix seconds; only the HTTP handlers of
+//! [`token_endpoint`] and the fetches of [`issuer`] read the clock.
 
 pub mod bearer;
+mod claims;
 mod directory;
 mod discovery;
+pub mod issuer;
+pub mod jwk;
 mod jws;
 pub mod keys;
 mod private_file;
+mod ring;
 mod role;
 mod secret;
 pub mod signer;
@@ -29,13 +34,16 @@ use graphophone_call::{AppId, TenantId};
 use url::Url;
 
 pub use bearer::{AuthError, Caller};
+pub use issuer::IssuerSettings;
 pub use keys::Keys;
 pub use private_file::FileError;
+pub use ring::{KeyStanding, OVERLAP, RotateError, Rotation};
 pub use role::{Role, RoleSet};
 pub use secret::{AdminToken, ConfigAdminTokenTooShort, Secret};
 pub use signer::NotificationIssuer;
 
 use directory::Directory;
+use issuer::Issuers;
 use signer::SignedCache;
 use verified::VerifiedCache;
 
@@ -65,6 +73,8 @@ pub struct AuthSettings {
     pub extra_audiences: Vec<String>,
     /// Who our notifications say they are from.
     pub notification_issuer: NotificationIssuer,
+    /// Others whose tokens are taken.
+    pub issuers: Vec<IssuerSettings>,
 }
 
 /// No tenants and no applications; add them with struct update syntax.
@@ -78,6 +88,7 @@ impl Default for AuthSettings {
             token_lifetime: DEFAULT_TOKEN_LIFETIME,
             extra_audiences: Vec::new(),
             notification_issuer: NotificationIssuer::default(),
+            issuers: Vec::new(),
         }
     }
 }
@@ -178,6 +189,7 @@ struct Inner {
     audiences: HashSet<String>,
     signed: SignedCache,
     verified: VerifiedCache,
+    issuers: Issuers,
 }
 
 impl Authority {
@@ -193,7 +205,8 @@ impl Authority {
         let directory = Directory::new(&settings);
         let audiences = bearer::audiences(&settings);
         let (signed, verified) = (SignedCache::default(), VerifiedCache::default());
-        let inner = Inner { settings, keys, directory, audiences, signed, verified };
+        let issuers = Issuers::new(&settings);
+        let inner = Inner { settings, keys, directory, audiences, signed, verified, issuers };
         Ok(Self { inner: Arc::new(inner) })
     }
 

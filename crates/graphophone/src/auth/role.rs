@@ -62,6 +62,11 @@ impl RoleSet {
         self.0 & role.bit() != 0
     }
 
+    /// Those that are in `most`, too.
+    pub const fn among(self, most: Self) -> Self {
+        Self(self.0 & most.0)
+    }
+
     /// Whether there is none: such a token opens no call.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

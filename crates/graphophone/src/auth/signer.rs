@@ -1,11 +1,13 @@
 //! Signs the tokens on our notifications (spec notifications.md §3), and checks them for whoever
 //! receives notifications in our own tools.
 
+use std::sync::Arc;
+
 use graphophone_call::{AppId, TenantId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Authority, CLOCK_SKEW, jws, jws::JwsError, keys::Jwks, token_cache::TokenCache};
+use super::{Authority, CLOCK_SKEW, jwk::Jwks, jws, jws::JwsError, token_cache::TokenCache};
 
 /// Life of a notification token in seconds, as observed of the real service.
 pub const NOTIFICATION_LIFETIME: u64 = 3900;
@@ -39,9 +41,11 @@ impl NotificationIssuer {
 impl Authority {
     /// The bearer token for a notification to `app` about a call of `tenant`, at `now` (unix
     /// seconds). Signing takes about half a millisecond of CPU, so a token serves until it has less than
-    /// [`MIN_REMAINING_LIFE`] left, or the clock has gone back before its beginning.
+    /// [`MIN_REMAINING_LIFE`] left, the clock has gone back before its beginning, or another key
+    /// signs.
     pub fn sign_notification(&self, app: AppId, tenant: TenantId, now: u64) -> String {
-        if let Some(token) = self.inner.signed.get(app, tenant, now) {
+        let key = self.inner.keys.notifications.signing(now);
+        if let Some(token) = self.inner.signed.get(app, tenant, key.kid(), now) {
             return token;
         }
         let claims = NotificationClaims {
@@ -52,8 +56,8 @@ impl Authority {
             exp: now + NOTIFICATION_LIFETIME,
             tid: Some(tenant.uuid()),
         };
-        let token = jws::sign(&self.inner.keys.notifications, &claims);
-        self.inner.signed.put(app, tenant, now, &token);
+        let token = jws::sign(&key, &claims);
+        self.inner.signed.put(app, tenant, key.kid(), now, &token);
         token
     }
 }
@@ -140,20 +144,28 @@ struct NotificationClaims {
     tid: Option<Uuid>,
 }
 
-/// Tokens that may go out again, with when they were issued.
+/// Tokens that may go out again.
 #[derive(Debug, Default)]
-pub(super) struct SignedCache(TokenCache<(AppId, TenantId), (u64, String), MAX_CACHED>);
+pub(super) struct SignedCache(TokenCache<(AppId, TenantId), Signed, MAX_CACHED>);
+
+#[derive(Clone)]
+struct Signed {
+    issued: u64,
+    kid: Arc<str>,
+    token: String,
+}
 
 impl SignedCache {
-    fn get(&self, app: AppId, tenant: TenantId, now: u64) -> Option<String> {
-        let (issued, token) = self.0.get(&(app, tenant))?;
+    fn get(&self, app: AppId, tenant: TenantId, kid: &str, now: u64) -> Option<String> {
+        let Signed { issued, kid: signed_by, token } = self.0.get(&(app, tenant))?;
         let fresh = now + MIN_REMAINING_LIFE <= issued + NOTIFICATION_LIFETIME;
-        (fresh && now >= issued).then_some(token)
+        (fresh && now >= issued && *signed_by == *kid).then_some(token)
     }
 
-    fn put(&self, app: AppId, tenant: TenantId, issued: u64, token: &str) {
+    fn put(&self, app: AppId, tenant: TenantId, kid: &str, issued: u64, token: &str) {
         let expires = issued + NOTIFICATION_LIFETIME;
-        self.0.put((app, tenant), expires, (issued, token.to_owned()));
+        let signed = Signed { issued, kid: kid.into(), token: token.to_owned() };
+        self.0.put((app, tenant), expires, signed);
     }
 }
 

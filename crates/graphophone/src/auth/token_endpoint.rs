@@ -91,7 +91,7 @@ impl Authority {
             uti: URL_SAFE_NO_PAD.encode(random_bytes::<16>()),
             ver: "1.0",
         };
-        jws::sign(&self.inner.keys.tokens, &claims)
+        jws::sign(&self.inner.keys.tokens.signing(now), &claims)
     }
 
     fn answer(
@@ -242,7 +242,7 @@ async fn openid_configuration(
 
 async fn token_keys(State(authority): State<Authority>, Path(tenant): Path<String>) -> Response {
     match authority.known_segment(&tenant) {
-        Ok(_) => Json(authority.inner.keys.token_jwks()).into_response(),
+        Ok(_) => Json(authority.inner.keys.token_jwks(unix_now())).into_response(),
         Err(error) => error.answer(unix_now(), None),
     }
 }
@@ -274,7 +274,7 @@ async fn notification_document(
             let issuer = authority.inner.settings.notification_issuer.name();
             Json(discovery::notification_configuration(&base, issuer)).into_response()
         }
-        "keys" => Json(authority.inner.keys.notification_jwks()).into_response(),
+        "keys" => Json(authority.inner.keys.notification_jwks(unix_now())).into_response(),
         _ => StatusCode::NOT_FOUND.into_response(),
     }
 }

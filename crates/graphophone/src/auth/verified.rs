@@ -1,28 +1,40 @@
 //! The access tokens whose signature and claims were found good: a bot sends the same one for an
 //! hour, and checking it anew costs as much as the rest of a small request.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
-use super::{
-    bearer::{Caller, Lifetime},
-    token_cache::TokenCache,
-};
+use super::{bearer::Caller, claims::Lifetime, token_cache::TokenCache};
 
-/// Most tokens that are kept. Only tokens that we signed come in, so nobody else can fill it.
+/// Most tokens that are kept. Only tokens with a good signature come in, so nobody else can fill it.
 const MAX_CACHED: usize = 1_024;
 
+/// What a good token said, and why it was believed.
+#[derive(Clone, Debug)]
+pub(super) struct Verified {
+    pub(super) caller: Caller,
+    pub(super) lifetime: Lifetime,
+    /// Index of a trusted issuer; `None` if it is our own token.
+    pub(super) issuer: Option<usize>,
+    /// Name of the key that signed it.
+    pub(super) kid: Arc<str>,
+    /// That key.
+    pub(super) fingerprint: [u8; 32],
+}
+
 /// What good tokens said, by the SHA-256 of the whole token: its text is not kept. What can change
-/// afterwards (the time, the directory) is the caller's to check.
+/// afterwards (the time, the keys, the directory) is the caller's to check.
 #[derive(Debug, Default)]
-pub(super) struct VerifiedCache(TokenCache<[u8; 32], (Caller, Lifetime), MAX_CACHED>);
+pub(super) struct VerifiedCache(TokenCache<[u8; 32], Verified, MAX_CACHED>);
 
 impl VerifiedCache {
-    pub(super) fn get(&self, token: &str) -> Option<(Caller, Lifetime)> {
+    pub(super) fn get(&self, token: &str) -> Option<Verified> {
         self.0.get(&digest(token))
     }
 
-    pub(super) fn put(&self, token: &str, caller: Caller, lifetime: Lifetime) {
-        self.0.put(digest(token), lifetime.expires, (caller, lifetime));
+    pub(super) fn put(&self, token: &str, verified: Verified) {
+        self.0.put(digest(token), verified.lifetime.expires, verified);
     }
 }
 

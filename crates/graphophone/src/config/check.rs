@@ -7,7 +7,7 @@ use graphophone_sip::is_sip_uri;
 use super::{Config, Profile, SipListen};
 use crate::{
     api::callback_guard,
-    auth::{AdminToken, Role, tls},
+    auth::{AdminToken, Role, Secret, tls},
     prompts::Guard,
 };
 
@@ -61,6 +61,8 @@ impl Config {
     pub(super) fn add_faults(&self, faults: &mut Faults) {
         self.check_listeners(faults);
         self.check_identities(faults);
+        self.check_issuers(faults);
+        self.check_published(faults);
         self.check_lines(faults);
         self.check_limits(faults);
         self.check_callbacks(faults);
@@ -157,6 +159,31 @@ impl Config {
         for route in &self.routes {
             if !apps.contains(&route.app) {
                 faults.add("route.app", format!("there is no [[app]] with id {}", route.app));
+            }
+        }
+    }
+
+    /// The dev profile's secrets are no secrets.
+    fn check_published(&self, faults: &mut Faults) {
+        if self.profile == Profile::Dev {
+            return;
+        }
+        let is_published =
+            |secret: &&Secret| super::PUBLISHED_SECRETS.iter().any(|known| secret.matches(known));
+        let apps = self.apps.iter().filter_map(|app| app.secret.as_ref());
+        let phones = self.phones.iter().map(|phone| &phone.password);
+        let trunks = self.trunks.iter().filter_map(|trunk| trunk.password.as_ref());
+        for (setting, found) in [
+            ("admin.token", self.admin.token.iter().any(|secret| is_published(&secret))),
+            ("app.secret", apps.clone().any(|secret| is_published(&secret))),
+            ("phone.password", phones.clone().any(|secret| is_published(&secret))),
+            ("trunk.password", trunks.clone().any(|secret| is_published(&secret))),
+        ] {
+            if found {
+                faults.add(
+                    setting,
+                    "this is the dev profile's, which everyone knows: choose another",
+                );
             }
         }
     }
@@ -337,8 +364,6 @@ mod tests {
             assert!(told.starts_with(begin), "{told}");
         }
         assert!(told[3].ends_with("(entry 3)"), "{}", told[3]);
-        let issuer = load(Profile::Production, "[[issuer]]\nissuer = \"https://x\"").unwrap_err();
-        assert!(issuer.to_string().contains("do not exist yet"), "{issuer}");
     }
 
     #[test]
@@ -404,6 +429,19 @@ mod tests {
         ] {
             assert_eq!(faults(&text), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn production_refuses_the_secrets_that_every_copy_of_the_dev_profile_has() {
+        let text = "[admin]\ntoken = \"dev-admin-token-not-for-production\"\n\
+                    [[tenant]]\nid = \"b7e2c1d0-0000-0000-0000-000000000001\"\n[[app]]\n\
+                    id = \"9f3c0000-0000-0000-0000-000000000001\"\n\
+                    tenant = \"b7e2c1d0-0000-0000-0000-000000000001\"\n\
+                    secret = \"dev-client-secret\"\n[[phone]]\nuser = \"phone\"\nuser_id = \"x\"\n\
+                    password = \"dev-phone-password\"\n";
+        assert_eq!(faults(text), ["admin.token", "app.secret", "phone.password"]);
+        let dev = text.split("[[tenant]]").next().unwrap();
+        load(Profile::Dev, dev).unwrap();
     }
 
     #[test]

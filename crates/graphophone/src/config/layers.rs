@@ -85,7 +85,7 @@ pub(super) fn read(
             }
         }
         if told.insert(setting) {
-            faults.add(&name.join("."), message(&kind, &path) + &entry);
+            faults.add(&name.join("."), message(&kind) + &entry);
         }
         match give_way(&mut values, built_in, &path) {
             Some(Gone::Entry(list)) => *gone.entry(list).or_default() += 1,
@@ -129,11 +129,8 @@ fn give_way(values: &mut Value, built_in: &Value, path: &[String]) -> Option<Gon
 }
 
 /// What is wrong, in words that do not repeat the value.
-fn message(kind: &Kind, path: &[String]) -> String {
+fn message(kind: &Kind) -> String {
     match kind {
-        Kind::UnknownField(..) if path == ["issuer"] => {
-            "trusted external issuers do not exist yet: tokens come from this server's own token endpoint".to_owned()
-        }
         Kind::UnknownField(_, known) => {
             format!("there is no such key; here stand {}", known.join(", "))
         }
@@ -188,5 +185,5 @@ fn toml(name: &str, text: &str) -> Result<Serialized<toml::Table>, ConfigError> 
 
 fn whole(layers: &Figment) -> Result<Value, ConfigError> {
     let dict: Result<Dict, Error> = layers.extract();
-    dict.map(Value::from).map_err(|error| ConfigError::one("(file)", message(&error.kind, &[])))
+    dict.map(Value::from).map_err(|error| ConfigError::one("(file)", message(&error.kind)))
 }

@@ -2,6 +2,7 @@
 
 mod callbacks;
 mod check;
+mod issuers;
 mod layers;
 mod values;
 
@@ -18,6 +19,7 @@ use crate::{auth::Secret, outbox::Redirects, prompts::AllowRule};
 
 use check::Faults;
 pub use check::{ConfigError, Fault};
+pub use issuers::IssuerSection;
 pub use values::{Bytes, Digest, Interval, Network, Pattern, PortRange, SipListen};
 
 /// Text of the lowest layer, which documents every key.
@@ -40,6 +42,8 @@ pub struct Config {
     pub tenants: Vec<Tenant>,
     #[serde(default, rename = "app")]
     pub apps: Vec<App>,
+    #[serde(default, rename = "issuer")]
+    pub issuers: Vec<IssuerSection>,
     pub sip: Sip,
     pub rtp: Rtp,
     #[serde(default, rename = "phone")]
@@ -299,6 +303,10 @@ impl Config {
         }
     }
 }
+
+/// Secrets of the dev profile. They stand in every copy of this program.
+const PUBLISHED_SECRETS: [&str; 3] =
+    ["dev-client-secret", "dev-admin-token-not-for-production", DEV_PHONE_PASSWORD];
 
 /// SIP user of the dev profile's built-in phone.
 pub const DEV_PHONE_USER: &str = "phone";

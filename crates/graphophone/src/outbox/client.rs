@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     error::Error,
     fmt,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,12 +19,16 @@ use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::Certific
 use rustls_platform_verifier::Verifier;
 use url::{Host, Position, Url};
 
+use crate::prompts::SystemResolver;
+
 /// Whether an address may be called for a URL; the refusal says why, for the bot's developer.
 pub type AddressGuard = Arc<dyn Fn(&Url, IpAddr) -> Result<(), String> + Send + Sync>;
 
 /// Clients kept at a time; the one not used for longest goes first.
 const CLIENTS: usize = 256;
 const IDLE_CONNECTIONS_PER_ENDPOINT: usize = 64;
+/// A hostile name server may return thousands; the rest of the answer is ignored.
+const MAX_ADDRESSES: usize = 8;
 const IDLE_CONNECTION_KEPT: Duration = Duration::from_secs(30);
 
 /// Which certificates are believed: those of the system and extra ones, such as the dev CA.
@@ -70,6 +74,7 @@ pub(super) struct Clients {
     guard: AddressGuard,
     trust: Trust,
     connect_timeout: Duration,
+    names: Arc<dyn Resolve>,
     kept: Mutex<Kept>,
 }
 
@@ -81,7 +86,13 @@ struct Kept {
 
 impl Clients {
     pub(super) fn new(guard: AddressGuard, trust: Trust, connect_timeout: Duration) -> Self {
-        Self { guard, trust, connect_timeout, kept: Mutex::default() }
+        let names = Arc::new(SystemResolver);
+        Self { guard, trust, connect_timeout, names, kept: Mutex::default() }
+    }
+
+    /// The same with another resolver than the system's.
+    pub(super) fn with_names(self, names: Arc<dyn Resolve>) -> Self {
+        Self { names, ..self }
     }
 
     /// Checks an address that stands in the URL itself: it never meets the resolver. The URL
@@ -140,7 +151,11 @@ impl Clients {
             .retry(reqwest::retry::never())
             // A proxy of the environment would connect for us, past the guard.
             .no_proxy()
-            .dns_resolver(GuardedResolver { origin, guard: Arc::clone(&self.guard) })
+            .dns_resolver(GuardedResolver {
+                origin,
+                guard: Arc::clone(&self.guard),
+                names: Arc::clone(&self.names),
+            })
             .connect_timeout(self.connect_timeout)
             .pool_idle_timeout(IDLE_CONNECTION_KEPT)
             .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_ENDPOINT)
@@ -161,14 +176,17 @@ fn trust_nobody() -> ClientConfig {
 struct GuardedResolver {
     origin: Url,
     guard: AddressGuard,
+    names: Arc<dyn Resolve>,
 }
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let (origin, guard) = (self.origin.clone(), Arc::clone(&self.guard));
+        let found = self.names.resolve(name);
         Box::pin(async move {
             // Port 0 means the URL's own.
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found =
+                found.await?.map(|found| SocketAddr::new(found.ip(), 0)).take(MAX_ADDRESSES);
             let mut refusal = None;
             let mut allowed = Vec::new();
             for address in found {

@@ -102,6 +102,11 @@ impl Deliverer {
         Self { secrets, ..self }
     }
 
+    /// The same with another resolver than the system's for the hosts of bots.
+    pub fn with_names(self, names: Arc<dyn reqwest::dns::Resolve>) -> Self {
+        Self { clients: self.clients.with_names(names), ..self }
+    }
+
     pub(super) fn now(&self) -> UnixMillis {
         (self.now)()
     }

@@ -13,6 +13,7 @@ use url::{Host, Url};
 use super::{
     address::AddressKind,
     allow::{AllowRule, is_localhost, literal},
+    machine,
 };
 
 /// Longest URI looked at, in bytes.
@@ -325,9 +326,11 @@ fn cut(text: &str) -> String {
     }
 }
 
+/// Whether a connection to `address` would end at our own listener.
 fn reaches(own: SocketAddr, address: IpAddr, port: u16) -> bool {
     own.port() == port
-        && (own.ip() == address || (own.ip().is_unspecified() && address.is_loopback()))
+        && (own.ip() == address
+            || (own.ip().is_unspecified() && (address.is_loopback() || machine::owns(address))))
 }
 
 /// getaddrinfo on a blocking thread.

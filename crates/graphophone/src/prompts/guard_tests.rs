@@ -186,6 +186,27 @@ fn the_servers_own_listeners_are_refused_although_loopback_is_allowed() {
     guard.check_uri("http://127.0.0.1:8081/").unwrap();
 }
 
+#[test]
+fn the_servers_own_listeners_are_refused_by_every_address_that_leads_to_this_machine() {
+    // The machine's address towards the world; where there is no network, none leads back.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let outward = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr());
+    let Ok(outward) = outward.map(|local| local.ip()) else { return };
+    let own_listeners = vec!["0.0.0.0:8443".parse().unwrap()];
+    // An operator who allows the whole network allows no loop.
+    let allow = rules(&["https://*:*", &outward.to_string()]);
+    let settings =
+        GuardSettings { own_listeners, ..GuardSettings::production("callbacks.allow", allow) };
+    let guard = Guard::new(settings);
+    let own = guard.check_uri(&format!("https://{outward}:8443/"));
+    assert!(matches!(own, Err(Refusal::OwnListener { .. })), "{own:?}");
+    let name = Url::parse("https://calls.test:8443/").unwrap();
+    let own = guard.check_addr(&name, outward);
+    assert!(matches!(own, Err(Refusal::OwnListener { .. })), "{own:?}");
+    guard.check_uri(&format!("https://{outward}:8444/")).expect("another program's port");
+    guard.check_uri("https://8.8.8.8:8443/").expect("another machine's");
+}
+
 #[tokio::test]
 async fn a_name_keeps_only_its_public_addresses() {
     let guard = Guard::with_resolver(

@@ -24,6 +24,7 @@ mod freshness;
 mod gate;
 mod guard;
 mod lru;
+mod machine;
 mod outcome;
 #[cfg(test)]
 mod tests;
@@ -31,11 +32,13 @@ mod tests;
 pub use address::AddressKind;
 pub use allow::{AllowRule, ConfigRuleInvalid};
 pub use cache::Prompts;
+pub(crate) use connect::{Connector, roots};
 pub use fetch::FetchLimits;
 pub use fetch_error::FetchError;
+pub(crate) use fetch_error::explain;
 pub use gate::GateLimits;
-pub(crate) use guard::SystemResolver;
 pub use guard::{Guard, GuardSettings, MAX_URI, Refusal, UriFault};
+pub(crate) use guard::{SystemResolver, origin};
 pub use outcome::{PrepareError, Prepared, to_result};
 
 /// Whose prompt it is. Applications never share a cache entry.

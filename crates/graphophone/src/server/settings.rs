@@ -10,7 +10,7 @@ use graphophone_media::{
 use graphophone_sip::{EndpointConfig, PhoneAccount, Trunk};
 
 use crate::{
-    auth::{AppSettings, AuthSettings, Secret},
+    auth::{AppSettings, AuthSettings, IssuerSettings, Secret},
     config::{self, CompatMode, Config, MediaIo, Profile, SipListen},
     engine::{AdmissionLimits, DialLimits},
     prompts::{FetchLimits, Settings as PromptsSettings},
@@ -30,8 +30,21 @@ pub(super) fn auth_settings(config: &Config) -> AuthSettings {
             })
             .collect(),
         auto_provision: config.profile == Profile::Dev,
+        issuers: config.issuers.iter().map(issuer).collect(),
         public_urls: config.server.public_url.iter().cloned().collect(),
         ..AuthSettings::default()
+    }
+}
+
+fn issuer(section: &config::IssuerSection) -> IssuerSettings {
+    IssuerSettings {
+        issuer: section.issuer.clone(),
+        jwks_uri: section.jwks_uri.clone(),
+        audiences: section.audiences.iter().cloned().collect(),
+        tenant: section.tenant.map(TenantId::new),
+        roles_claim: section.roles_claim.clone(),
+        refresh: section.refresh.0,
+        allow: section.allow.clone(),
     }
 }
 

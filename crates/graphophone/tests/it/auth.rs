@@ -1,17 +1,20 @@
-//! Who may ask: tokens that do not hold, and calls that belong to somebody else.
+//! Who may ask: tokens that do not hold, names that lead here, and old TLS. Whose calls are whose
+//! is in `isolation.rs`.
 
-use axum::http::{HeaderMap, Method};
+use axum::http::HeaderMap;
 use graphophone::{
     auth::{AuthSettings, Authority, Keys, unix_now},
-    bot::{Credentials, http_client},
+    bot::http_client,
     config::Profile,
 };
 use graphophone_call::{AppId, TenantId};
-use graphophone_testkit::{TestServer, audio, is_terminated, patience};
+use graphophone_testkit::{TestServer, soon};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
-
-use crate::line::Line;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 const CALLS: &str = "/v1.0/communications/calls";
 
@@ -140,97 +143,103 @@ async fn tokens_outlive_their_server_but_not_their_hour_or_their_application() {
     }
 }
 
-/// What a client can see of a refusal, without what differs between any two requests.
-async fn seen(server: &TestServer, token: &str, method: Method, path: &str) -> String {
-    let body = json!({"prompts": []});
-    let mut request = http_client()
-        .unwrap()
-        .request(method.clone(), format!("{}{path}", server.base()))
-        .bearer_auth(token)
-        .header("client-request-id", "same");
-    if method == Method::POST {
-        request = request.json(&body);
-    }
-    let response = request.send().await.expect("a response");
-    let status = response.status();
-    let mut headers = response.headers().clone();
-    let own = headers.remove("request-id").expect("an id");
-    let own = own.to_str().expect("text");
-    headers.remove("date");
-    let mut text = response.text().await.expect("a body").replace(own, "{request-id}");
-    let date = text.find("\"date\":\"").map(|at| at + 8);
-    if let Some(at) = date {
-        text.replace_range(at..at + 19, "{date}");
-    }
-    let mut headers: Vec<_> =
-        headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
-    headers.sort();
-    format!("{status}\n{}\n{text}", headers.join("\n"))
+/// The status of a request that names this host.
+async fn asked_as(server: &TestServer, host: &str, path: &str) -> u16 {
+    let http = http_client().unwrap();
+    let answer = http.get(format!("{}{path}", server.base())).header("host", host).send().await;
+    answer.expect("a response").status().as_u16()
 }
 
 #[tokio::test]
-async fn another_application_cannot_tell_a_call_from_one_that_never_was() {
+async fn a_web_page_whose_name_leads_to_the_dev_server_gets_nothing_from_it() {
     let server = TestServer::start().await;
-    let mut line = Line::open(&server).await;
-    let uri = line.bot.serve("a.wav", audio::tone_wav(440.0, 40));
-    let operation = line.play(&[uri]).await;
-    line.end_of(&operation).await;
-
-    // The dev profile makes applications and tenants with their first token.
-    let owner = Credentials::of_dev(server.server().ready()).unwrap();
-    let neighbour = Credentials { client_id: AppId::new(uuid::Uuid::from_u128(5)), ..owner };
-    let foreigner = Credentials {
-        tenant: uuid::Uuid::from_u128(6).to_string(),
-        client_id: AppId::new(uuid::Uuid::from_u128(7)),
-        client_secret: "foreign-secret".to_owned(),
-    };
-    let others = [server.bot_as(neighbour).await, server.bot_as(foreigner).await];
-    let never =
-        (uuid::Uuid::from_u128(0xdead).to_string(), uuid::Uuid::from_u128(0xbeef).to_string());
-    let routes = [
-        (Method::GET, "/{c}"),
-        (Method::DELETE, "/{c}"),
-        (Method::PATCH, "/{c}"),
-        (Method::GET, "('{c}')"),
-        (Method::GET, "/{c}/operations"),
-        (Method::GET, "/{c}/operations/{o}"),
-        (Method::GET, "/{c}/participants"),
-        (Method::POST, "/{c}/playPrompt"),
-        (Method::POST, "/{c}/cancelMediaProcessing"),
-        (Method::POST, "/{c}/keepAlive"),
-        (Method::POST, "/{c}/answer"),
-        (Method::POST, "/{c}/mute"),
-        (Method::POST, "/{c}/recordResponse"),
-        (Method::POST, "/{c}/transfer"),
-    ];
-    for after_the_end in [false, true] {
-        for other in &others {
-            for (method, route) in &routes {
-                let path = |call: &str, operation: &str| {
-                    format!("{CALLS}{route}").replace("{c}", call).replace("{o}", operation)
-                };
-                let theirs = path(&line.call, &operation);
-                let theirs = seen(&server, other.token(), method.clone(), &theirs).await;
-                let none = path(&never.0, &never.1);
-                let none = seen(&server, other.token(), method.clone(), &none).await;
-                assert_eq!(theirs, none, "{method} {route}, after the end: {after_the_end}");
-                if *method != Method::PATCH {
-                    assert!(theirs.starts_with("404") && theirs.contains("\"8522\""), "{theirs}");
-                }
-            }
-            let list = other.send(Method::GET, CALLS, None).await.unwrap();
-            assert_eq!(list.body["value"], json!([]));
+    let tenant = server.server().ready().tenant.unwrap();
+    let configuration = format!("/{tenant}/v2.0/.well-known/openid-configuration");
+    let paths = ["/healthz", CALLS, "/graphophone/v1/load", configuration.as_str(), "/nowhere"];
+    for path in paths {
+        for host in
+            ["rebind.example:8080", "127.0.0.1.nip.io", "localhost.evil.example", "10.0.0.1"]
+        {
+            assert_eq!(asked_as(&server, host, path).await, 421, "{host}{path}");
         }
-        if !after_the_end {
-            // Nothing of that has touched the call.
-            let call = line.get("").await;
-            assert_eq!((call.status.as_u16(), &call.body["state"]), (200, &json!("established")));
-            assert_eq!(line.operations().await.len(), 1);
-            line.bot.hang_up(&line.call).await.unwrap();
-            line.bot.until(patience(), is_terminated).await.unwrap();
+        for host in ["localhost:1", "127.0.0.1", "bot.localhost", "graph.microsoft.com"] {
+            assert_ne!(asked_as(&server, host, path).await, 421, "{host}{path}");
         }
     }
-    // The owner can still read how it went.
-    let read = line.bot.operation(&line.call, &operation).await.unwrap();
-    assert_eq!(read["status"], "completed");
+    // Even with everything that such a page could know.
+    let token = format!("{}/{tenant}/oauth2/v2.0/token", server.base());
+    let ready = server.server().ready();
+    let form = [
+        ("grant_type", "client_credentials".to_owned()),
+        ("client_id", ready.client_id.unwrap().to_string()),
+        ("client_secret", ready.client_secret.clone().unwrap()),
+        ("scope", "https://graph.microsoft.com/.default".to_owned()),
+    ];
+    for (host, expected) in [("rebind.example", 421), ("localhost", 200)] {
+        let request = http_client().unwrap().post(&token).header("host", host).form(&form);
+        assert_eq!(request.send().await.unwrap().status(), expected, "{host}");
+    }
+    // In production nothing is known, and names are the business of whoever runs it.
+    let server = TestServer::start_with(|config| config.profile = Profile::Production).await;
+    assert_eq!(asked_as(&server, "calls.example.com", "/healthz").await, 200);
+}
+
+#[tokio::test]
+async fn no_browser_of_another_origin_is_told_that_it_may() {
+    let server = TestServer::start().await;
+    for path in ["/healthz", CALLS, "/v1/.well-known/keys", "/graphophone/v1/load"] {
+        for method in [reqwest::Method::GET, reqwest::Method::OPTIONS] {
+            let request = http_client()
+                .unwrap()
+                .request(method, format!("{}{path}", server.base()))
+                .header("origin", "https://evil.example")
+                .header("access-control-request-method", "POST")
+                .header("access-control-request-headers", "authorization");
+            let headers = request.send().await.unwrap().headers().clone();
+            let cors = headers.keys().find(|name| name.as_str().starts_with("access-control-"));
+            assert_eq!(cors, None, "{path}");
+        }
+    }
+}
+
+/// A ClientHello that offers no version above `version` (RFC 5246 §7.4.1.2).
+fn client_hello(version: [u8; 2]) -> Vec<u8> {
+    let suites = [0xc0, 0x2b, 0xc0, 0x2f, 0xc0, 0x14, 0xc0, 0x13, 0x00, 0x2f, 0x00, 0x35];
+    let mut body = version.to_vec();
+    body.extend([7; 32]); // random
+    body.push(0); // no session
+    body.extend([0, u8::try_from(suites.len()).unwrap()]);
+    body.extend(suites);
+    body.extend([1, 0]); // no compression
+    // supported_groups (x25519, secp256r1), ec_point_formats, signature_algorithms (RSA-PKCS1 and
+    // ECDSA with SHA-256, RSA-PSS), RFC 8422 and RFC 8446.
+    let extensions: [&[u8]; 3] = [
+        &[0, 10, 0, 6, 0, 4, 0, 29, 0, 23],
+        &[0, 11, 0, 2, 1, 0],
+        &[0, 13, 0, 8, 0, 6, 4, 1, 4, 3, 8, 4],
+    ];
+    let extensions = extensions.concat();
+    body.extend([0, u8::try_from(extensions.len()).unwrap()]);
+    body.extend(extensions);
+    let length = u8::try_from(body.len()).unwrap();
+    let handshake = [&[1, 0, 0, length][..], &body].concat();
+    [&[22, 3, 1, 0, length + 4][..], &handshake].concat()
+}
+
+#[tokio::test]
+async fn tls_below_1_2_is_refused() {
+    let server = TestServer::start().await;
+    let https = server.server().ready().https.clone().unwrap();
+    let port: u16 = https.rsplit(':').next().unwrap().parse().unwrap();
+    // Record types: 21 is an alert, 22 the handshake going on. The last alert is protocol_version.
+    for (version, expected) in [([3, 0], 21), ([3, 1], 21), ([3, 2], 21), ([3, 3], 22)] {
+        let mut connection = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        connection.write_all(&client_hello(version)).await.unwrap();
+        let mut answer = [0; 7];
+        soon("an answer", connection.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer[0], expected, "{version:?}: {answer:?}");
+        if expected == 21 {
+            assert_eq!(answer[6], 70, "{version:?}: protocol_version (RFC 8446 §6.2)");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::auth::{
-    Keys,
+    CLOCK_SKEW, Keys,
     testing::{APP, NOW, OTHER_TENANT, TENANT, authority, keys, settings},
 };
 
@@ -58,7 +58,7 @@ fn a_good_token_gives_app_tenant_and_roles_in_either_spelling() {
 fn another_implementation_reads_our_tokens_and_we_read_its() {
     let authority = authority();
     let token = authority.access_token(APP, TENANT, ["Calls.Initiate.All"], NOW);
-    let jwk = serde_json::to_value(&authority.keys().token_jwks().keys[0]).unwrap();
+    let jwk = serde_json::to_value(&authority.keys().token_jwks(NOW).keys[0]).unwrap();
     let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(jwk).unwrap();
     let key = jsonwebtoken::DecodingKey::from_jwk(&jwk).unwrap();
     let mut rules = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
@@ -76,7 +76,7 @@ fn another_implementation_reads_our_tokens_and_we_read_its() {
     let pem = pem.split("-----BEGIN CERTIFICATE").next().unwrap();
     let signing = jsonwebtoken::EncodingKey::from_rsa_pem(pem.as_bytes()).unwrap();
     let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
-    header.kid = Some(authority.inner.keys.tokens.kid().to_owned());
+    header.kid = Some(authority.inner.keys.tokens.signing(NOW).kid().to_owned());
     let theirs = jsonwebtoken::encode(&header, &good_claims(), &signing).unwrap();
     assert!(authority.verify(Some(&format!("Bearer {theirs}")), NOW).is_ok());
 }
@@ -114,4 +114,61 @@ fn good_claims() -> Value {
         "oid": "o", "roles": ["Calls.Initiate.All"], "sub": "o", "tid": TENANT.to_string(),
         "ver": "1.0",
     })
+}
+
+#[test]
+fn a_rotation_refuses_no_token_while_it_goes_on() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::auth::Rotation;
+
+    let authority = Authority::new(settings(), Keys::ephemeral().unwrap()).unwrap();
+    let done = AtomicBool::new(false);
+    let checked = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..4 {
+                // Each second another key; the tokens below are of all of them.
+                authority.keys().rotate(NOW + round, Rotation::In(0)).unwrap();
+            }
+            done.store(true, Ordering::SeqCst);
+        });
+        let mut tokens = Vec::new();
+        let mut checked = 0;
+        while !done.load(Ordering::SeqCst) || checked < 1_000 {
+            let now = NOW + checked % 6;
+            tokens.push(authority.access_token(APP, TENANT, ["Calls.Initiate.All"], now));
+            for token in tokens.iter().rev().take(5) {
+                let outcome = authority.verify(Some(&format!("Bearer {token}")), now);
+                assert!(outcome.is_ok(), "{outcome:?} after {checked}");
+            }
+            checked += 1;
+        }
+        tokens.iter().for_each(|token| {
+            assert!(authority.verify(Some(&format!("Bearer {token}")), NOW + 9).is_ok());
+        });
+        checked
+    });
+    assert!(checked >= 1_000);
+    assert_eq!(authority.keys().token_jwks(NOW + 9).keys.len(), 5);
+    authority.keys().rotate(NOW + 10, Rotation::Compromised).unwrap();
+    let last = authority.access_token(APP, TENANT, [], NOW + 10);
+    assert!(authority.verify(Some(&format!("Bearer {last}")), NOW + 10).is_ok());
+}
+
+#[test]
+fn a_verdict_that_was_kept_does_not_outlive_its_key() {
+    use crate::auth::{OVERLAP, Rotation};
+
+    let mut day = settings();
+    day.token_lifetime = std::time::Duration::from_secs(24 * 60 * 60);
+    let authority = Authority::new(day, Keys::ephemeral().unwrap()).unwrap();
+    let header = format!("Bearer {}", authority.access_token(APP, TENANT, [], NOW));
+    let verify = |now| authority.verify(Some(&header), now).map(|_| ());
+    assert_eq!(verify(NOW), Ok(()));
+    authority.keys().rotate(NOW, Rotation::In(1)).unwrap();
+    // The longest life there is and the skew end when the key does, not before.
+    assert_eq!(verify(NOW + 24 * 60 * 60 + CLOCK_SKEW - 1), Ok(()));
+    assert_eq!(verify(NOW + OVERLAP + 1), Err(AuthError::BotTokenKeyUnknown));
+    authority.keys().rotate(NOW + 2, Rotation::Compromised).unwrap();
+    assert_eq!(verify(NOW + 2), Err(AuthError::BotTokenKeyUnknown));
 }

@@ -349,9 +349,9 @@ async fn key_sets_hold_public_halves_only_and_one_purpose_each() {
             tokens.push(kid(&answer));
         }
     }
-    assert!(tokens.iter().all(|kid| kid == server.authority.inner.keys.tokens.kid()));
+    assert!(tokens.iter().all(|kid| kid == server.authority.inner.keys.tokens.signing(0).kid()));
     let notifications = server.get("/v1/.well-known/keys").await;
-    assert_eq!(kid(&notifications), server.authority.inner.keys.notifications.kid());
+    assert_eq!(kid(&notifications), server.authority.inner.keys.notifications.signing(0).kid());
 }
 
 #[tokio::test]

@@ -62,15 +62,15 @@ fn every_token_of_the_table_is_taken_or_refused_for_the_right_reason() {
     trusted.extra_audiences = vec!["api://calls".into()];
     trusted.public_urls = vec!["https://calls.example.com".parse().unwrap()];
     let authority = Authority::new(trusted, keys()).unwrap();
-    let key = &authority.inner.keys.tokens;
+    let key = &*authority.inner.keys.tokens.signing(NOW);
     let own = Forger { key };
-    let notifications = Forger { key: &authority.inner.keys.notifications };
+    let notifications = Forger { key: &authority.inner.keys.notifications.signing(NOW) };
     let foreign_keys = Keys::ephemeral().unwrap();
-    let foreign = Forger { key: &foreign_keys.tokens };
+    let foreign = Forger { key: &foreign_keys.tokens.signing(NOW) };
     let good = own.token(&good_claims());
     let (message, signature) = good.rsplit_once('.').unwrap();
     let claims = good_claims().to_string();
-    let jwk = serde_json::to_value(authority.keys().token_jwks()).unwrap()["keys"][0].clone();
+    let jwk = serde_json::to_value(authority.keys().token_jwks(NOW)).unwrap()["keys"][0].clone();
 
     let none = |alg: &str| {
         let header = own.header_with("alg", json!(alg));
@@ -207,7 +207,7 @@ fn every_token_of_the_table_is_taken_or_refused_for_the_right_reason() {
             foreign.raw(
                 &foreign.header_with(
                     "jwk",
-                    serde_json::to_value(&foreign_keys.token_jwks().keys[0]).unwrap(),
+                    serde_json::to_value(&foreign_keys.token_jwks(NOW).keys[0]).unwrap(),
                 ),
                 &claims,
             ),
@@ -216,7 +216,7 @@ fn every_token_of_the_table_is_taken_or_refused_for_the_right_reason() {
         (
             "x5c",
             foreign.raw(
-                &foreign.header_with("x5c", json!(foreign_keys.token_jwks().keys[0].x5c)),
+                &foreign.header_with("x5c", json!(foreign_keys.token_jwks(NOW).keys[0].x5c)),
                 &claims,
             ),
             Err(BotTokenHeader),
