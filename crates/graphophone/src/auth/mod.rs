@@ -8,6 +8,9 @@
 pub mod bearer;
 mod directory;
 mod discovery;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod jws;
 pub mod keys;
 mod private_file;
