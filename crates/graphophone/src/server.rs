@@ -1,5 +1,7 @@
 //! A running server: everything put together, and taken apart in order.
 
+mod connections;
+mod retention;
 mod settings;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -10,12 +12,18 @@ use graphophone_sip::{
     Endpoint, IncomingCall,
     phone::{Phone, PhoneConfig},
 };
-use graphophone_store::{Cutoff, Store, Written};
+use graphophone_store::{Store, Written};
 use reqwest::dns::Resolve;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
-use tracing::{debug, info, warn};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+    time::Instant,
+};
+use tracing::{info, warn};
 use uuid::Uuid;
 
+use connections::{Counted, FIRST_REQUEST_WITHIN};
 use settings::{
     admission_limits, auth_settings, call_settings, endpoint_config, engine_config,
     prompts_settings,
@@ -197,14 +205,15 @@ impl Server {
         let router = api::router(state.clone());
         let stop = axum_server::Handle::new();
         let watch = tokio::spawn(door.watch(engine.clone(), store.clone(), calls.clone()));
-        let pruner = tokio::spawn(prune(
+        let pruner = tokio::spawn(retention::prune(
             store.clone(),
             config.operations.keep.0,
             config.callbacks.keep_given_up.0,
         ));
         let mut tasks = vec![tokio::spawn(take_incoming(incoming, state.clone()))];
-        let http = serve_http(&config, router.clone(), &stop, &mut tasks).await?;
-        let (https, ca) = serve_https(&config, router, &stop, &mut tasks).await?;
+        let room = Arc::new(Semaphore::new(config.limits.connections));
+        let http = serve_http(&config, router.clone(), &room, &stop, &mut tasks).await?;
+        let (https, ca) = serve_https(&config, router, &room, &stop, &mut tasks).await?;
 
         let phone = match is_dev.then_some(addresses.udp).flatten() {
             Some(server) => Some(start_phone(server, engine).await?),
@@ -298,21 +307,6 @@ async fn take_incoming(mut incoming: mpsc::Receiver<IncomingCall>, state: AppSta
     }
 }
 
-/// Forgets what ended longer ago than it is kept.
-async fn prune(store: Store, keep: Duration, keep_given_up: Duration) {
-    let before =
-        |keep: Duration| unix_millis().plus(-i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
-    let shortest = keep.min(keep_given_up);
-    loop {
-        tokio::time::sleep(shortest.clamp(Duration::from_secs(1), Duration::from_secs(60))).await;
-        let cutoff = Cutoff { ended: before(keep), given_up: before(keep_given_up) };
-        match store.prune(cutoff).await {
-            Ok(pruned) => debug!(?pruned, "forgot what ended long ago"),
-            Err(error) => warn!(%error, "the store cannot be pruned"),
-        }
-    }
-}
-
 async fn bind(setting: &'static str, at: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     let listen = async { TcpListener::bind(at).await?.into_std() };
     listen.await.map_err(|source| StartError::ConfigListen {
@@ -325,6 +319,7 @@ async fn bind(setting: &'static str, at: SocketAddr) -> Result<std::net::TcpList
 async fn serve_http(
     config: &Config,
     router: Router,
+    room: &Arc<Semaphore>,
     stop: &axum_server::Handle<SocketAddr>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<SocketAddr, StartError> {
@@ -335,7 +330,11 @@ async fn serve_http(
         source,
     };
     let at = listener.local_addr().map_err(fault)?;
-    let server = axum_server::from_tcp(listener).map_err(fault)?.handle(stop.clone());
+    let server = axum_server::from_tcp(listener)
+        .map_err(fault)?
+        .map(|acceptor| Counted::new(acceptor, room))
+        .first_request_timeout(FIRST_REQUEST_WITHIN)
+        .handle(stop.clone());
     tasks.push(tokio::spawn(async move {
         if let Err(error) = server.serve(router.into_make_service()).await {
             warn!(%error, "the HTTP listener has ended");
@@ -347,6 +346,7 @@ async fn serve_http(
 async fn serve_https(
     config: &Config,
     router: Router,
+    room: &Arc<Semaphore>,
     stop: &axum_server::Handle<SocketAddr>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<(Option<SocketAddr>, Option<PathBuf>), StartError> {
@@ -378,7 +378,11 @@ async fn serve_https(
     let at = listener.local_addr().map_err(fault)?;
     let tls = axum_server::tls_rustls::RustlsConfig::from_config(Arc::new(tls));
     let router = router.layer(Extension(Scheme::Https));
-    let server = axum_server::from_tcp_rustls(listener, tls).map_err(fault)?.handle(stop.clone());
+    let server = axum_server::from_tcp_rustls(listener, tls)
+        .map_err(fault)?
+        .map(|acceptor| Counted::new(acceptor, room))
+        .first_request_timeout(FIRST_REQUEST_WITHIN)
+        .handle(stop.clone());
     tasks.push(tokio::spawn(async move {
         if let Err(error) = server.serve(router.into_make_service()).await {
             warn!(%error, "the HTTPS listener has ended");

@@ -6,6 +6,7 @@ mod calls;
 mod graph;
 mod health;
 pub(crate) mod incoming;
+mod limits;
 mod operations;
 mod phone;
 mod reply;
@@ -56,6 +57,7 @@ pub fn router(state: AppState) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/graphophone/v1/deliveries", get(admin::deliveries))
+        .route("/graphophone/v1/limits", get(limits::limits))
         .route("/graphophone/v1/load", get(admin::load))
         .route("/graphophone/v1/samples/{name}", get(samples::sample))
         .route("/graphophone/v1/phone", get(phone::status))

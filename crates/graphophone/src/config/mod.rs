@@ -180,7 +180,7 @@ sections! {
         keep_given_up: Interval,
     }
     /// `[limits]`
-    Limits { calls: usize, queued_operations: usize, }
+    Limits { calls: usize, queued_operations: usize, connections: usize, }
     /// `[admission]`
     AdmissionSection {
         enabled: bool,
