@@ -21,6 +21,11 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts `binary` with its data in `data`, and waits until it serves.
     pub async fn start(binary: &str, data: &Path) -> Self {
+        Self::start_with(binary, data, &[]).await
+    }
+
+    /// The same with more environment variables.
+    pub async fn start_with(binary: &str, data: &Path, variables: &[(&str, &str)]) -> Self {
         let ready_file = data.join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
         let child = Command::new(binary)
@@ -28,6 +33,7 @@ impl ServerProcess {
             .arg(data)
             .arg("--ready-file")
             .arg(&ready_file)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -44,6 +50,19 @@ impl ServerProcess {
     /// What it wrote to the ready file.
     pub fn ready(&self, key: &str) -> &str {
         self.ready[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.ready))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `GET /graphophone/v1/…` with the admin token.
+    pub async fn admin(&self, path: &str) -> Value {
+        let url = format!("{}/graphophone/v1/{path}", self.ready("http"));
+        let client = graphophone::bot::http_client().expect("a client");
+        let response = client.get(url).bearer_auth(self.ready("adminToken")).send().await;
+        response.expect("a response").json().await.expect("JSON")
     }
 
     /// The Graph identity of the built-in phone.
