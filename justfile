@@ -44,3 +44,19 @@ instructions:
 # many random cases, others in each run: the call against its model, SIP against chaos
 explore:
     PROPTEST_CASES=20000 cargo test --release -p graphophone-call -p graphophone-sip --lib -- model chaos
+
+# all fuzz targets for an hour each; docs/fuzzing.md
+fuzz seconds="3600" *targets="":
+    fuzz/run.py --seconds {{seconds}} {{targets}}
+
+# 20,000 calls of every kind: nothing is left of them
+cycles:
+    GRAPHOPHONE_CYCLES=20000 cargo test -p graphophone --test it -- --nocapture nothing_is_left
+
+# 1,000 steps of the wall clock; needs libfaketime
+clock:
+    GRAPHOPHONE_CLOCK_STEPS=1000 cargo test -p graphophone --test it -- --ignored --nocapture clock
+
+# a million requests beyond a limit
+excess:
+    GRAPHOPHONE_EXCESS=1000000 cargo test -p graphophone --test it -- --nocapture too_much

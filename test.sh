@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # All tests. Needs the Rust toolchain and the corpora in ../shared (CONTRIBUTING.md). Installs with
 # apt-get, as root or with sudo, and says so:
-#   gcc libc6-dev python3 python3-venv sip-tester baresip-core valgrind   (only what is not there)
+#   gcc g++ libc6-dev libfaketime python3 python3-venv sip-tester baresip-core valgrind
+# (only what is not there).
 # The Python and Node packages of tests/interop go into target/interop; so does Node.js itself (a
 # Python package has it) where there is none of version 20 or later with its npm.
 set -euo pipefail
@@ -30,6 +31,8 @@ find_python() {
   return 1
 }
 command -v cc >/dev/null || install gcc libc6-dev
+command -v c++ >/dev/null || install g++
+compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null || install libfaketime
 find_python || { install python3 python3-venv && find_python; } ||
   fail "no Python here can make an environment (python3-venv)"
 command -v sipp >/dev/null || install sip-tester
@@ -49,6 +52,8 @@ export GRAPHOPHONE_TEST_LOGS="$PWD/target/logs"
 rm -rf "$GRAPHOPHONE_TEST_LOGS"
 echo "== cargo test"
 cargo test --workspace --locked 2>&1 | tee "$log"
+echo "== steps of the wall clock"
+cargo test --locked -p graphophone --test it -- --ignored --nocapture clock 2>&1 | tee -a "$log"
 passed=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")
 
 echo "== the README's first command"
@@ -68,6 +73,12 @@ echo "== kill -9"
 cargo run --locked -p graphophone --example kill -- --kills 25 --calls 20 \
   2>&1 | tee target/kill.log
 checks=$((checks + $(grep -c '^ok ' target/kill.log)))
+
+echo "== fuzzing: the corpora, then 20 s for each target"
+"$python" fuzz/run.py --seconds 20 2>&1 | tee target/fuzz.log
+echo "== parsing is linear"
+"$python" tests/instructions/linear.py 2>&1 | tee -a target/fuzz.log
+checks=$((checks + $(grep -c '^ok ' target/fuzz.log)))
 
 echo "== no secret in any log"
 tests/secrets.sh "$GRAPHOPHONE_TEST_LOGS" "$log" target/interop.log | tee target/secrets.log

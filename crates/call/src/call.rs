@@ -412,5 +412,9 @@ fn ended_by_bot() -> ResultInfo {
     ResultInfo::of_call(200, 7000, "The call was ended by the bot.")
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzz/ only"))]
+#[cfg_attr(feature = "fuzzing", expect(missing_docs, reason = "for fuzz/, not for users"))]
+pub(crate) mod model;
 #[cfg(test)]
 mod tests;

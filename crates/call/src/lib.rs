@@ -37,3 +37,10 @@ pub use operation::{
 pub use output::{Notification, Output};
 pub use settings::Settings;
 pub use tones::Tone;
+
+/// The call beside its reference, for `fuzz/`.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::call::model::{Setting, Step, run};
+}

@@ -12,3 +12,10 @@ pub mod prompts;
 mod server;
 
 pub use server::{Server, StartError};
+
+/// Doors for the targets in `fuzz/`.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::{auth::fuzzing::*, outbox::fuzzing::*, prompts::fuzzing::*};
+}

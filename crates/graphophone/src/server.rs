@@ -1,5 +1,7 @@
 //! A running server: everything put together, and taken apart in order.
 
+mod connections;
+mod retention;
 mod settings;
 mod upkeep;
 
@@ -15,13 +17,15 @@ use graphophone_store::{Store, Written};
 use reqwest::dns::Resolve;
 use tokio::{
     net::TcpListener,
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     task::{JoinHandle, JoinSet},
     time::Instant,
 };
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use connections::{Counted, FIRST_REQUEST_WITHIN};
+use retention::Keep;
 use settings::{
     admission_limits, auth_settings, call_settings, dial_limits, endpoint_config, engine_config,
     prompts_settings,
@@ -222,13 +226,14 @@ impl Server {
         let stop = axum_server::Handle::new();
         let upkeep = vec![
             tokio::spawn(door.watch(engine.clone(), store.clone(), calls.clone())),
-            tokio::spawn(upkeep::prune(store.clone(), Arc::new(config.clone()))),
+            tokio::spawn(retention::prune(store.clone(), Keep::of(&config))),
             tokio::spawn(upkeep::make_room(store.clone(), prompts)),
             tokio::spawn(upkeep::forget_dialogs(store.clone(), left)),
         ];
         let mut tasks = vec![tokio::spawn(take_incoming(incoming, state.clone()))];
-        let http = serve_http(&config, router.clone(), &stop, &mut tasks).await?;
-        let (https, ca) = serve_https(&config, router, &stop, &mut tasks).await?;
+        let room = Arc::new(Semaphore::new(config.limits.connections));
+        let http = serve_http(&config, router.clone(), &room, &stop, &mut tasks).await?;
+        let (https, ca) = serve_https(&config, router, &room, &stop, &mut tasks).await?;
 
         let phone = match is_dev.then_some(addresses.udp).flatten() {
             Some(server) => Some(start_phone(server, engine).await?),
@@ -371,6 +376,7 @@ async fn bind(setting: &'static str, at: SocketAddr) -> Result<std::net::TcpList
 async fn serve_http(
     config: &Config,
     router: Router,
+    room: &Arc<Semaphore>,
     stop: &axum_server::Handle<SocketAddr>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<SocketAddr, StartError> {
@@ -381,7 +387,11 @@ async fn serve_http(
         source,
     };
     let at = listener.local_addr().map_err(fault)?;
-    let server = axum_server::from_tcp(listener).map_err(fault)?.handle(stop.clone());
+    let server = axum_server::from_tcp(listener)
+        .map_err(fault)?
+        .map(|acceptor| Counted::new(acceptor, room))
+        .first_request_timeout(FIRST_REQUEST_WITHIN)
+        .handle(stop.clone());
     tasks.push(tokio::spawn(async move {
         if let Err(error) = server.serve(router.into_make_service()).await {
             warn!(%error, "the HTTP listener has ended");
@@ -393,6 +403,7 @@ async fn serve_http(
 async fn serve_https(
     config: &Config,
     router: Router,
+    room: &Arc<Semaphore>,
     stop: &axum_server::Handle<SocketAddr>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<(Option<SocketAddr>, Option<PathBuf>), StartError> {
@@ -424,7 +435,11 @@ async fn serve_https(
     let at = listener.local_addr().map_err(fault)?;
     let tls = axum_server::tls_rustls::RustlsConfig::from_config(Arc::new(tls));
     let router = router.layer(Extension(Scheme::Https));
-    let server = axum_server::from_tcp_rustls(listener, tls).map_err(fault)?.handle(stop.clone());
+    let server = axum_server::from_tcp_rustls(listener, tls)
+        .map_err(fault)?
+        .map(|acceptor| Counted::new(acceptor, room))
+        .first_request_timeout(FIRST_REQUEST_WITHIN)
+        .handle(stop.clone());
     tasks.push(tokio::spawn(async move {
         if let Err(error) = server.serve(router.into_make_service()).await {
             warn!(%error, "the HTTPS listener has ended");

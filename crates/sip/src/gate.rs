@@ -13,11 +13,17 @@ use sipx_sip::{
 };
 
 /// Most Via values; each is copied into every response.
-const MOST_VIAS: usize = 32;
+pub(crate) const MOST_VIAS: usize = 32;
+/// Most parameters of the start line or of a header field; the parser compares each name with all
+/// others. A Via may have some for each of its values.
+pub(crate) const MOST_PARAMETERS: usize = 64;
+const MOST_PARAMETERS_OF_VIA: usize = MOST_VIAS * 8;
 /// Pairs of CR LF a peer may send between two messages; RFC 5626 keep-alives are two at a time.
 const MOST_CRLF: usize = 1_000;
+/// What ends a header section.
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
-const LIMITS: Limits = Limits {
+pub(crate) const LIMITS: Limits = Limits {
     max_message_bytes: 64 * 1024,
     max_body_bytes: 64 * 1024,
     max_headers: 128,
@@ -38,6 +44,9 @@ pub(crate) enum Verdict {
 
 /// Judges a datagram, which carries at most one message.
 pub(crate) fn datagram(bytes: Bytes) -> Verdict {
+    if has_too_many_parameters(&bytes) {
+        return refuse(&bytes, 513);
+    }
     match parse_datagram(bytes.clone(), &LIMITS) {
         Ok(message) => judge(message),
         Err(error) => refuse(&bytes, status_of(&error)),
@@ -48,8 +57,10 @@ pub(crate) fn datagram(bytes: Bytes) -> Verdict {
 #[derive(Debug)]
 pub(crate) struct StreamGate {
     parser: StreamParser,
-    /// Bytes since the last complete message, to answer one that breaks the framing.
+    /// What there is of the current message, to answer one that breaks the framing.
     recent: Vec<u8>,
+    /// Its header section is complete, its body is not.
+    in_body: bool,
     crlf: usize,
 }
 
@@ -65,7 +76,8 @@ pub(crate) struct Read {
 
 impl StreamGate {
     pub(crate) fn new() -> Self {
-        Self { parser: StreamParser::new(LIMITS), recent: Vec::new(), crlf: 0 }
+        let parser = StreamParser::new(LIMITS);
+        Self { parser, recent: Vec::new(), in_body: false, crlf: 0 }
     }
 
     /// Whether a message has begun and not ended.
@@ -74,38 +86,92 @@ impl StreamGate {
     }
 
     /// Takes the next bytes of the stream.
+    ///
+    /// The parser gets them in pieces that end no more than one message: it would forget the
+    /// messages before a fault in the same piece, and what is read at once is up to the network.
     pub(crate) fn push(&mut self, chunk: &[u8]) -> Read {
         let mut read = Read::default();
-        self.recent.extend_from_slice(chunk);
-        match self.parser.push(chunk) {
-            Ok(messages) => {
-                if !messages.is_empty() {
-                    self.crlf = 0;
+        let mut rest = chunk;
+        while !rest.is_empty() && !read.close {
+            let (piece, after) = rest.split_at(self.piece(rest));
+            rest = after;
+            self.push_piece(piece, &mut read);
+            let keep_alives = self.parser.take_keepalives();
+            self.crlf += keep_alives;
+            read.pong |= keep_alives >= 2;
+            read.close |= self.crlf > MOST_CRLF;
+        }
+        read
+    }
+
+    /// How much of `rest` to take: up to the end of a header section, and then octet by octet, for
+    /// only the parser says where the body ends.
+    fn piece(&self, rest: &[u8]) -> usize {
+        if self.in_body {
+            return 1;
+        }
+        let before = &self.recent[self.recent.len().saturating_sub(END_OF_HEAD.len() - 1)..];
+        // The end may have begun in what is there already.
+        let joined =
+            |at: usize| at.checked_sub(before.len()).map_or_else(|| before[at], |at| rest[at]);
+        let ends = |end: &usize| {
+            let from = before.len() + end - END_OF_HEAD.len();
+            END_OF_HEAD.iter().enumerate().all(|(at, byte)| joined(from + at) == *byte)
+        };
+        let shortest = (END_OF_HEAD.len() - before.len()).max(1);
+        (shortest..=rest.len()).find(ends).unwrap_or(rest.len())
+    }
+
+    fn push_piece(&mut self, piece: &[u8], read: &mut Read) {
+        self.recent.extend_from_slice(piece);
+        let ends_head = !self.in_body && self.recent.ends_with(END_OF_HEAD);
+        if ends_head && has_too_many_parameters(&self.recent) {
+            read.verdicts.push(refuse(&self.recent, 513));
+            read.close = true;
+            return;
+        }
+        match self.parser.push(piece) {
+            Ok(messages) if messages.is_empty() => {
+                self.in_body |=
+                    self.recent.ends_with(END_OF_HEAD) && !self.recent.iter().all(is_line_end);
+                if !self.in_body {
+                    // Without the line ends before a message, which the parser drops.
+                    let dropped = self.recent.len().saturating_sub(self.parser.pending());
+                    self.recent.drain(..dropped);
+                } else if self.recent.len() > LIMITS.max_message_bytes {
+                    read.verdicts.push(refuse(&self.recent, 513));
+                    read.close = true;
                 }
+            }
+            Ok(messages) => {
+                (self.crlf, self.in_body) = (0, false);
+                self.recent.clear();
                 // Other calls may share the connection, so a faulty message costs only itself. But
                 // whoever is not clear about a length may have desynchronised on purpose.
                 let lengths = |message: &Message| message.headers().count(&ContentLength);
                 read.close = messages.iter().any(|message| lengths(message) != 1);
-                read.verdicts = messages.into_iter().map(judge).collect();
+                read.verdicts.extend(messages.into_iter().map(judge));
             }
             Err(error) => {
                 read.verdicts.push(refuse(&self.recent, status_of(&error)));
                 read.close = true;
             }
         }
-        let keep_alives = self.parser.take_keepalives();
-        self.crlf += keep_alives;
-        read.pong = keep_alives >= 2;
-        read.close |= self.crlf > MOST_CRLF;
-        let inside = self.parser.pending();
-        if inside == 0 && !read.verdicts.is_empty() || self.recent.iter().all(is_line_end) {
-            self.recent.clear();
-        } else if !read.verdicts.is_empty() {
-            let complete = self.recent.len().saturating_sub(inside);
-            self.recent.drain(..complete);
-        }
-        read
     }
+}
+
+/// Counts before anything is parsed, and only counts: what stands in quotes is counted, too.
+fn has_too_many_parameters(raw: &[u8]) -> bool {
+    let end = raw.windows(END_OF_HEAD.len()).position(|window| window == END_OF_HEAD);
+    let (mut count, mut most) = (0, MOST_PARAMETERS);
+    raw[..end.unwrap_or(raw.len())].split(|byte| *byte == b'\n').any(|line| {
+        if !matches!(line.first(), Some(b' ' | b'\t')) {
+            let is_via = copied_kind(line) == Some(VIA);
+            (count, most) = (0, if is_via { MOST_PARAMETERS_OF_VIA } else { MOST_PARAMETERS });
+        }
+        count += line.iter().filter(|byte| **byte == b';').count();
+        count > most
+    })
 }
 
 fn is_line_end(byte: &u8) -> bool {

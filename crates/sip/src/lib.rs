@@ -7,8 +7,12 @@
 mod dialled;
 mod digest;
 mod endpoint;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod leg;
+pub mod limits;
 pub mod phone;
 mod port_pool;
 mod registrar;

@@ -28,8 +28,8 @@ pub(crate) const INBOX: usize = 1_024;
 /// Messages that wait for a TCP peer to read.
 const WRITE_QUEUE: usize = 64;
 /// Most TCP connections, and most from one address (AST-2016-005: hoarding).
-const MOST_CONNECTIONS: usize = 1_024;
-const MOST_PER_ADDRESS: usize = 256;
+pub(crate) const MOST_CONNECTIONS: usize = 1_024;
+pub(crate) const MOST_PER_ADDRESS: usize = 256;
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// A message that has begun must end within this (slow loris).
 const MESSAGE_WITHIN: Duration = Duration::from_secs(10);

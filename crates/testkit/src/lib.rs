@@ -10,6 +10,7 @@
 pub mod audio;
 mod full_disk;
 mod logs;
+mod moody;
 mod process;
 pub mod prompt_host;
 pub mod sentinel;
@@ -24,6 +25,7 @@ pub use graphophone::bot::{
     Answer, Bot, Credentials, Received, acknowledged_ms, is_audio_active, is_end_of, is_terminated,
     receipts, sent_ms,
 };
+pub use moody::{Mood, Moody};
 pub use process::ServerProcess;
 pub use server::{Stopped, TestServer, dev_config};
 pub use small_disk::SmallDisk;

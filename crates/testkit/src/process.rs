@@ -55,6 +55,19 @@ impl ServerProcess {
         self.ready[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.ready))
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `GET /graphophone/v1/…` with the admin token.
+    pub async fn admin(&self, path: &str) -> Value {
+        let url = format!("{}/graphophone/v1/{path}", self.ready("http"));
+        let client = graphophone::bot::http_client().expect("a client");
+        let response = client.get(url).bearer_auth(self.ready("adminToken")).send().await;
+        response.expect("a response").json().await.expect("JSON")
+    }
+
     /// The Graph identity of the built-in phone.
     pub fn phone_identity(&self) -> Value {
         serde_json::json!({"user": {"id": self.ready("phone")}})

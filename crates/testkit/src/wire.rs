@@ -18,6 +18,8 @@ pub struct WireHeard {
     pub alaw: Vec<u8>,
     /// Sequence number and timestamp of each packet.
     pub packets: Vec<(u16, u32)>,
+    /// When each came.
+    pub arrivals: Vec<Instant>,
     /// When the last one came.
     pub last: Option<Instant>,
     /// Packets of another payload type.
@@ -139,6 +141,8 @@ async fn listen(rtp: UdpSocket, heard: Arc<Mutex<WireHeard>>) {
         let timestamp = u32::from_be_bytes([packet[4], packet[5], packet[6], packet[7]]);
         heard.packets.push((sequence, timestamp));
         heard.alaw.extend(&packet[12..]);
-        heard.last = Some(Instant::now());
+        let now = Instant::now();
+        heard.arrivals.push(now);
+        heard.last = Some(now);
     }
 }

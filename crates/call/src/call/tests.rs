@@ -2,10 +2,8 @@
 
 mod cancelling;
 mod ending;
-mod judge;
 mod life_cycle;
 mod model;
 mod playing;
-mod reference;
 mod sim;
 mod state_docs;

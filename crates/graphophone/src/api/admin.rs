@@ -40,6 +40,7 @@ impl FromRequestParts<AppState> for Admin {
 /// - `threads`: what each engine thread did meanwhile; `busy` is the time awake, `cpu` the
 ///   processor's, both 0 to 1.
 /// - `engine` and `store`: counted since the start; `writes` over `transactions` is the group commit.
+/// - `tasks`: asynchronous tasks that are alive now; back where it was when all calls are over.
 pub(super) async fn load(_: Admin, State(state): State<AppState>) -> Response {
     let LoadReport { standing, latest, engine } = state.calls().door().report();
     let Written { transactions, writes, rows } = state.store().written();
@@ -98,6 +99,7 @@ pub(super) async fn load(_: Admin, State(state): State<AppState>) -> Response {
             "commandsRefused": stats.commands_refused,
         })),
         "store": { "transactions": transactions, "writes": writes, "rows": rows },
+        "tasks": tokio::runtime::Handle::current().metrics().num_alive_tasks(),
     }))
     .into_response()
 }

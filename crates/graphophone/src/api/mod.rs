@@ -9,6 +9,7 @@ mod health;
 mod host;
 pub(crate) mod incoming;
 mod keys;
+mod limits;
 mod operations;
 mod phone;
 mod repeated;
@@ -65,6 +66,7 @@ pub fn router(state: AppState) -> Router {
         .route("/graphophone/v1/deliveries/{sequence}/replay", post(deliveries::replay_one))
         .route("/graphophone/v1/keys", get(keys::list))
         .route("/graphophone/v1/keys/rotate", post(keys::rotate))
+        .route("/graphophone/v1/limits", get(limits::limits))
         .route("/graphophone/v1/load", get(admin::load))
         .route("/graphophone/v1/samples/{name}", get(samples::sample))
         .route("/graphophone/v1/phone", get(phone::status))

@@ -9,6 +9,7 @@ use axum::{
     body::{Body, Bytes},
     http::{HeaderName, HeaderValue, Response, StatusCode, header},
 };
+use graphophone_call::Rejection;
 use graphophone_graph::{
     error::{ApiError, RequestIds},
     odata,
@@ -88,6 +89,9 @@ impl Refusal {
         }
         if let ApiError::BotTooManyCalls { retry_after, .. } = self.error {
             insert(&mut response, header::RETRY_AFTER, &retry_after.to_string());
+        } else if self.error == ApiError::BotRejected(Rejection::QueueFull) {
+            // A place is free when a playback has ended, and prompts are seconds long.
+            insert(&mut response, header::RETRY_AFTER, "1");
         } else if matches!(self.error, ApiError::ServerUnavailable | ApiError::ServerDiskFull) {
             insert(&mut response, header::RETRY_AFTER, "2");
         }

@@ -45,6 +45,7 @@ struct Inner {
     stopping: AtomicBool,
     sip_address: Option<SocketAddr>,
     phone: OnceLock<Phone>,
+    limits: serde_json::Value,
 }
 
 /// Where a bot is told of incoming calls.
@@ -106,8 +107,14 @@ impl AppState {
                 stopping: AtomicBool::new(false),
                 sip_address,
                 phone: OnceLock::new(),
+                limits: super::limits::of(config),
             }),
         }
+    }
+
+    /// How much of everything there may be.
+    pub(super) fn limits(&self) -> serde_json::Value {
+        self.inner.limits.clone()
     }
 
     /// Who checks tokens.

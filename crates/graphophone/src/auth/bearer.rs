@@ -15,6 +15,8 @@ use super::{
     verified::Verified,
 };
 
+/// Longest token that is looked at, in bytes.
+pub(crate) const LONGEST_TOKEN: usize = jws::MAX_TOKEN;
 /// `aud` of the access tokens we give for Graph.
 pub(super) const GRAPH_AUDIENCE: &str = "https://graph.microsoft.com";
 /// `aud` of tokens for the Bot Framework: accepted, but they carry no roles.

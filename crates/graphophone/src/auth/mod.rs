@@ -10,6 +10,9 @@ pub mod bearer;
 mod claims;
 mod directory;
 mod discovery;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod issuer;
 pub mod jwk;
 mod jws;

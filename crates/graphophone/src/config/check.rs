@@ -231,6 +231,7 @@ impl Config {
         for (setting, value) in [
             ("limits.calls", self.limits.calls as u64),
             ("limits.queued_operations", self.limits.queued_operations as u64),
+            ("limits.connections", self.limits.connections as u64),
             ("prompts.max_bytes", self.prompts.max_bytes.0),
             ("prompts.max_duration", self.prompts.max_duration.0.as_millis() as u64),
             ("prompts.timeout", self.prompts.timeout.0.as_millis() as u64),

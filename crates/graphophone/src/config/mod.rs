@@ -204,7 +204,7 @@ sections! {
         redirects: Redirects,
     }
     /// `[limits]`
-    Limits { calls: usize, queued_operations: usize, }
+    Limits { calls: usize, queued_operations: usize, connections: usize, }
     /// `[admission]`
     AdmissionSection {
         enabled: bool,

@@ -30,7 +30,7 @@ pub type WallClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// Read of an answer's body at most, and only to be able to use the connection again.
-const ANSWER_LIMIT: usize = 64 * 1024;
+pub(crate) const ANSWER_LIMIT: usize = 64 * 1024;
 /// How long that reading may keep the next notification waiting.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// Bytes of a failure's text that are kept.

@@ -30,9 +30,20 @@ mod signature;
 
 pub use client::{AddressGuard, Trust};
 pub use counters::{AttemptOutcome, Counters};
+pub(crate) use deliver::ANSWER_LIMIT;
 pub use deliver::{DeliverSettings, Deliverer, Signer, WallClock};
 pub use dispatch::{HoldGuard, Outbox, Settings};
 pub use lanes::Limits;
 pub use redirect::Redirects;
 pub use schedule::Schedule;
 pub use signature::{ConfigWebhookSecret, WebhookSecret, WebhookSecrets};
+
+/// A door for the targets in `fuzz/`.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// How long a `Retry-After` asks to wait, at `now` (unix milliseconds).
+    pub fn retry_after(value: &str, now: i64) -> Option<std::time::Duration> {
+        super::schedule::retry_after(value, graphophone_store::UnixMillis(now))
+    }
+}

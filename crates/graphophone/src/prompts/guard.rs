@@ -151,6 +151,11 @@ impl Guard {
         let is_absolute = uri
             .split_once(':')
             .is_some_and(|(_, rest)| rest.starts_with("//") && !rest.starts_with("///"));
+        // An empty user name is gone after parsing, but it is none of ours to say who reads it how.
+        let authority = uri.split("//").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
+        if authority.is_some_and(|authority| authority.contains('@')) {
+            return fault(UriFault::Credentials);
+        }
         match Url::parse(uri) {
             Ok(url) if !matches!(url.scheme(), "http" | "https") => fault(UriFault::Scheme),
             Ok(url) if is_absolute => self.check_url(&url).map(|()| url),

@@ -106,6 +106,7 @@ fn a_uri_that_parsers_read_differently_is_refused_before_it_is_parsed() {
         ("data:audio/wav;base64,AA", UriFault::Scheme),
         ("https://user:pw@cdn.test/", UriFault::Credentials),
         ("https://user@cdn.test/", UriFault::Credentials),
+        ("https://@cdn.test/", UriFault::Credentials),
         ("https://cdn.test:0/", UriFault::Port),
     ];
     for (uri, fault) in table {

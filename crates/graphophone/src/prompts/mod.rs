@@ -88,3 +88,15 @@ impl Settings {
         }
     }
 }
+
+/// A door for the targets in `fuzz/`.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    use axum::http::HeaderMap;
+
+    /// For how long a prompt server's response is fresh.
+    pub fn fresh_for(headers: &HeaderMap) -> Option<std::time::Duration> {
+        super::freshness::CachePolicy::of(headers).fresh_for
+    }
+}

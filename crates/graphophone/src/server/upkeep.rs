@@ -1,35 +1,17 @@
-//! What a running server does beside its work: forgets what is old, ends what an earlier process
-//! left on the line, and makes room on a full disk.
+//! What a running server does beside its work: ends what an earlier process left on the line, and
+//! makes room on a full disk.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use graphophone_sip::Endpoint;
-use graphophone_store::{CallRecord, Commit, Cutoff, Store, StoreError};
-use tracing::{debug, info, warn};
+use graphophone_store::{CallRecord, Commit, Store, StoreError};
+use tracing::{debug, info};
 
-use crate::{config::Config, engine::unix_millis, prompts::Prompts};
+use crate::prompts::Prompts;
 
 /// How long what an earlier process left on the line is remembered: longer than a BYE is repeated
 /// (32 s, RFC 3261 §17.1.2.2) and than most phones ring. A BYE too many is answered 481.
 const REMEMBER: Duration = Duration::from_secs(180);
-
-/// Forgets what ended longer ago than it is kept.
-pub(super) async fn prune(store: Store, config: Arc<Config>) {
-    let (keep, given_up) = (config.operations.keep.0, config.callbacks.keep_given_up.0);
-    let requests = config.operations.remember_requests.0;
-    let before =
-        |keep: Duration| unix_millis().plus(-i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
-    let shortest = keep.min(given_up).min(requests);
-    loop {
-        tokio::time::sleep(shortest.clamp(Duration::from_secs(1), Duration::from_secs(60))).await;
-        let cutoff =
-            Cutoff { ended: before(keep), given_up: before(given_up), requests: before(requests) };
-        match store.prune(cutoff).await {
-            Ok(pruned) => debug!(?pruned, "forgot what ended long ago"),
-            Err(error) => warn!(%error, "the store cannot be pruned"),
-        }
-    }
-}
 
 /// Says BYE in the dialogs of calls that an earlier process left behind.
 pub(super) async fn release(sip: &Endpoint, left: &[CallRecord]) {

@@ -322,7 +322,7 @@ impl Incoming {
             let round_trip = ntp_middle(ntp(now.wall))
                 .wrapping_sub(block.last_sender_report)
                 .wrapping_sub(block.delay_since_sender_report);
-            // Negative after rounding or a step of the clock.
+            // Negative after rounding, or when the far end says nonsense.
             let round_trip = u64::from(if round_trip > u32::MAX / 2 { 0 } else { round_trip });
             self.counters.round_trip(Duration::from_nanos((round_trip * 1_000_000_000) >> 16));
         }

@@ -25,6 +25,9 @@ mod crossing;
 mod deadlines;
 #[doc(hidden)]
 pub mod driven;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod incoming;
 mod lane;
@@ -217,6 +220,16 @@ pub enum PlayError {
 struct Now {
     at: Instant,
     wall: SystemTime,
+}
+
+impl Now {
+    /// The same moment with the wall-clock time counted on from `began`: what RTCP says of a stream
+    /// must not jump when somebody sets the clock, or round trips would be hours long (RFC 3550 §4:
+    /// only differences of these times matter).
+    fn counted_from(self, began: Self) -> Self {
+        let since = self.at.saturating_duration_since(began.at);
+        Self { at: self.at, wall: began.wall + since }
+    }
 }
 
 impl Engine {

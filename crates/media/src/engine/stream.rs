@@ -128,6 +128,7 @@ pub(super) struct Stream {
     incoming: Incoming,
     protect: Option<Box<Protect>>,
     reports: Reports,
+    began: Now,
     mailbox: Mailbox,
     counters: Arc<StreamCounters>,
     pub(super) abandoned: Arc<AtomicBool>,
@@ -168,6 +169,7 @@ impl Stream {
             ),
             protect,
             reports: Reports::new(setup.cname, setup.rtcp_interval, seed, now.at),
+            began: now,
             mailbox: Mailbox::new(setup.events),
             counters: setup.counters,
             abandoned: setup.abandoned,
@@ -398,7 +400,7 @@ impl Stream {
         datagram.to = to;
         datagram.content = Content::Report;
         datagram.len = self.reports.write(
-            now,
+            now.counted_from(self.began),
             bye,
             &self.clock,
             &mut self.incoming,
@@ -460,6 +462,7 @@ impl Stream {
             return self.incoming.rtp(now, from, datagram, &mut self.mailbox, shard);
         }
         let (ssrc, last) = (self.clock.ssrc(), self.clock.last_index());
+        let now = now.counted_from(self.began);
         self.incoming.rtcp(now, from, channel, datagram, ssrc, |highest, lost| {
             if let Some(last) = last {
                 self.ledger.acknowledge(highest, lost, last);

@@ -92,6 +92,48 @@ fn unsound_requests_are_refused() {
 }
 
 #[test]
+fn as_much_as_the_limits_say_passes_and_no_more() {
+    use crate::limits::{FOLDED_LINES, HEADER, HEADERS, MESSAGE, PARAMETERS, VIAS};
+    let insert = |more: String| OPTIONS.replacen("To: ", &format!("{more}To: "), 1);
+    // The sample has seven header fields and one Via.
+    let headers = |count: usize| insert("X: y\r\n".repeat(count - 7));
+    let vias = |count: usize| insert("Via: SIP/2.0/UDP h;branch=z9hG4bK3\r\n".repeat(count - 1));
+    let header = |length: usize| insert(format!("Subject: {}\r\n", "x".repeat(length - 9)));
+    let folded = |lines: usize| insert(format!("Subject: x{}\r\n", "\r\n y".repeat(lines)));
+    let message = |length: usize| {
+        let digits = (length - OPTIONS.len()).to_string();
+        let body = length - (OPTIONS.len() + digits.len() - 1);
+        let head = OPTIONS.replace("Content-Length: 0", &format!("Content-Length: {body}"));
+        head + &"x".repeat(body)
+    };
+    let parameters = |count: usize| (0..count).map(|k| format!(";p{k}")).collect::<String>();
+    let uri = |count| {
+        OPTIONS.replacen("example.com SIP", &format!("example.com{} SIP", parameters(count)), 1)
+    };
+    let field = |count| {
+        OPTIONS.replacen(
+            "To: <sip:bot@example.com",
+            &format!("To: <sip:bot@example.com{}", parameters(count)),
+            1,
+        )
+    };
+    type Generator<'a> = &'a dyn Fn(usize) -> String;
+    let rows: [(&str, usize, Generator<'_>, &str); 7] = [
+        ("parameters of the Request-URI", PARAMETERS, &uri, "513"),
+        ("parameters of a field", PARAMETERS, &field, "513"),
+        ("headers", HEADERS, &headers, "513"),
+        ("vias", VIAS, &vias, "513"),
+        ("header", HEADER, &header, "513"),
+        ("folded lines", FOLDED_LINES, &folded, "513"),
+        ("message", MESSAGE, &message, "513"),
+    ];
+    for (what, limit, generator, status) in rows {
+        assert_eq!(verdict(generator(limit)), "pass", "{limit} of {what}");
+        assert_eq!(verdict(generator(limit + 1)), status, "{} of {what}", limit + 1);
+    }
+}
+
+#[test]
 fn what_must_not_be_answered_is_dropped() {
     for text in [
         "",
@@ -149,6 +191,42 @@ fn a_faulty_request_on_a_stream_is_refused_and_the_next_one_passes() {
     assert!(!read.close);
     assert!(matches!(read.verdicts[..], [Verdict::Refuse(_), Verdict::Pass(_)]));
     assert!(!gate.is_inside_message());
+}
+
+/// Found by the fuzz target `sip_framing_diff`: the fault took the messages before it along, and
+/// the first of them got the 400.
+#[test]
+fn messages_before_a_fault_pass_though_they_were_read_together_with_it() {
+    let broken = OPTIONS.replace("Call-ID: c1", "Call-ID: broken\r\nCall-ID").replace("To:", "To");
+    for sound in [OPTIONS.to_owned(), OPTIONS.replace("Length: 0\r\n\r\n", "Length: 4\r\n\r\nbody")]
+    {
+        let mut gate = StreamGate::new();
+        let read = gate.push(format!("{sound}{sound}{broken}{sound}").as_bytes());
+        let [Verdict::Pass(_), Verdict::Pass(_), Verdict::Refuse(response)] = &read.verdicts[..]
+        else {
+            panic!("{read:?}")
+        };
+        assert!(read.close);
+        assert!(String::from_utf8_lossy(response).contains("Call-ID: broken\r\n"));
+    }
+}
+
+#[test]
+fn a_message_on_a_stream_is_no_longer_than_a_datagram() {
+    let body = LIMITS.max_message_bytes - OPTIONS.len();
+    let text = OPTIONS.replace("Length: 0", &format!("Length: {body}")) + &"x".repeat(body);
+    let mut gate = StreamGate::new();
+    let read = gate.push(text.as_bytes());
+    assert!(read.close && matches!(read.verdicts[..], [Verdict::Refuse(_)]), "{read:?}");
+    assert_eq!(verdict(&text), "513");
+}
+
+#[test]
+fn a_body_that_does_not_come_is_a_message_that_has_begun() {
+    let mut gate = StreamGate::new();
+    let read = gate.push(format!("{OPTIONS}{}", OPTIONS.replace("h: 0", "h: 9")).as_bytes());
+    assert!(!read.close && matches!(read.verdicts[..], [Verdict::Pass(_)]));
+    assert!(gate.is_inside_message());
 }
 
 #[test]

@@ -21,9 +21,9 @@ pub(crate) use answer::{accept, answer};
 pub(crate) use offer::offer;
 
 /// Largest description we read, in bytes.
-const LARGEST: usize = 32 * 1024;
+pub(crate) const LARGEST: usize = 32 * 1024;
 /// Most `m=` lines; each costs one line in our answer.
-const MOST_MEDIA: usize = 16;
+pub(crate) const MOST_MEDIA: usize = 16;
 
 /// Why a description cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -221,7 +221,8 @@ impl Audio {
         let connection = media.connections.first().or(session.connection.as_ref());
         let ip = media_ip(connection.ok_or(SdpError::PeerAddress)?)?;
         let formats = formats(media)?;
-        let codecs = codecs(media, &formats);
+        let encodings = encodings(media);
+        let codecs = codecs(&formats, &encodings);
         if codecs.is_empty() {
             return Err(SdpError::PeerNoCodec);
         }
@@ -231,7 +232,7 @@ impl Audio {
             rtcp: rtcp_address(media, rtp),
             mux: media.has_attribute("rtcp-mux"),
             codecs,
-            telephone_event: telephone_event(media, &formats),
+            telephone_event: telephone_event(&formats, &encodings),
             direction: direction(session, media),
         })
     }
@@ -275,35 +276,48 @@ fn media_ip(connection: &Connection) -> Result<IpAddr, SdpError> {
     usable.then_some(ip).ok_or(SdpError::PeerAddress)
 }
 
-/// Payload types in the order of the media line.
+/// Payload types in the order of the media line, each once.
 fn formats(media: &Media) -> Result<Vec<u8>, SdpError> {
-    media
-        .fmt
-        .split_ascii_whitespace()
-        .map(|format| format.parse().ok().filter(|payload_type| *payload_type < 128))
-        .collect::<Option<Vec<u8>>>()
-        .ok_or(SdpError::PeerMalformed)
-}
-
-/// Encoding name of a payload type at 8 kHz, one channel.
-fn encoding(media: &Media, payload_type: u8) -> Option<&str> {
-    let prefix = payload_type.to_string();
-    media.get_attribute_values("rtpmap").flatten().find_map(|value| {
-        let (number, mapping) = value.split_once(' ')?;
-        if number != prefix {
-            return None;
+    let mut seen = [false; 128];
+    let mut formats = Vec::new();
+    for format in media.fmt.split_ascii_whitespace() {
+        let payload_type: u8 = format.parse().map_err(|_| SdpError::PeerMalformed)?;
+        let seen = seen.get_mut(usize::from(payload_type)).ok_or(SdpError::PeerMalformed)?;
+        if !std::mem::replace(seen, true) {
+            formats.push(payload_type);
         }
-        let mut parts = mapping.trim().split('/');
-        let name = parts.next()?;
-        let rate = parts.next()?;
-        (rate == "8000" && matches!(parts.next(), None | Some("1"))).then_some(name)
-    })
+    }
+    Ok(formats)
 }
 
-fn codecs(media: &Media, formats: &[u8]) -> Vec<(Codec, u8)> {
+/// Encoding names at 8 kHz, one channel, by payload type. One pass: a peer chooses how many
+/// formats and how many mappings there are.
+fn encodings(media: &Media) -> [Option<&str>; 128] {
+    let mut names = [None; 128];
+    for value in media.get_attribute_values("rtpmap").flatten() {
+        let Some((number, mapping)) = value.split_once(' ') else { continue };
+        let mut parts = mapping.trim().split('/');
+        let (name, rate, channels) = (parts.next(), parts.next(), parts.next());
+        if rate != Some("8000") || !matches!(channels, None | Some("1")) {
+            continue;
+        }
+        // As we would write it: neither a sign nor leading zeros.
+        let canonical = number.bytes().all(|byte| byte.is_ascii_digit())
+            && (number == "0" || !number.starts_with('0'));
+        let slot = number.parse().ok().filter(|_| canonical);
+        if let Some(slot) = slot.and_then(|slot: usize| names.get_mut(slot))
+            && slot.is_none()
+        {
+            *slot = name;
+        }
+    }
+    names
+}
+
+fn codecs(formats: &[u8], encodings: &[Option<&str>; 128]) -> Vec<(Codec, u8)> {
     let mut found: Vec<(Codec, u8)> = Vec::new();
     for &payload_type in formats {
-        let name = encoding(media, payload_type);
+        let name = encodings[usize::from(payload_type)];
         let codec = SampleCodec::ALL.into_iter().find(|codec| match name {
             Some(name) => name.eq_ignore_ascii_case(codec.name()),
             // The static types need no rtpmap (RFC 3551 §6).
@@ -318,9 +332,9 @@ fn codecs(media: &Media, formats: &[u8]) -> Vec<(Codec, u8)> {
     found
 }
 
-fn telephone_event(media: &Media, formats: &[u8]) -> Option<u8> {
+fn telephone_event(formats: &[u8], encodings: &[Option<&str>; 128]) -> Option<u8> {
     formats.iter().copied().find(|&payload_type| {
-        encoding(media, payload_type)
+        encodings[usize::from(payload_type)]
             .is_some_and(|name| name.eq_ignore_ascii_case("telephone-event"))
     })
 }

@@ -243,3 +243,20 @@ proptest! {
         }
     }
 }
+
+/// What the fuzz build counts in instructions (tests/instructions/linear.py), by its result.
+#[test]
+fn formats_count_once_however_often_they_stand_there_and_the_first_good_mapping_counts() {
+    let formats = format!("8 {}0", "8 99 ".repeat(2_000));
+    let text = format!(
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+         m=audio 4000 RTP/AVP {formats}\r\na=rtpmap:99 opus/48000/2\r\n\
+         a=rtpmap:099 PCMU/8000\r\na=rtpmap:+99 PCMU/8000\r\n\
+         a=rtpmap:99 telephone-event/8000\r\na=rtpmap:99 PCMU/8000\r\n"
+    );
+    let offer = Description::parse(text.as_bytes()).unwrap();
+    assert_eq!(offer.audio.codecs, [(Codec::Pcma, 8), (Codec::Pcmu, 0)]);
+    assert_eq!(offer.audio.telephone_event, Some(99));
+    let many = text.replace("8 99 8 99", &"1 ".repeat(100)).replace(" 0\r", " 128\r");
+    assert_eq!(Description::parse(many.as_bytes()).unwrap_err(), SdpError::PeerMalformed);
+}

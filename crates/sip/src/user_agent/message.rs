@@ -19,6 +19,9 @@ pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
 /// The only kind of body we read.
 pub(super) const SDP: &str = "application/sdp";
 
+/// Octets of a multipart boundary (RFC 2046 §5.1.1): it is searched for octet by octet.
+const LONGEST_BOUNDARY: usize = 70;
+
 /// A header's value, unfolded; invalid UTF-8 never passes the gate.
 pub(super) fn text(headers: &Headers, name: &HeaderName) -> Option<String> {
     headers.value(name).map(|value| String::from_utf8_lossy(&value).into_owned())
@@ -252,7 +255,10 @@ pub(super) fn body(headers: &Headers, body: &Bytes) -> Body {
         return Body::Sdp(body.clone());
     }
     match kind.param("boundary") {
-        Some(boundary) if kind.media_type == b"multipart" && !boundary.is_empty() => {
+        Some(boundary)
+            if kind.media_type == b"multipart"
+                && (1..=LONGEST_BOUNDARY).contains(&boundary.len()) =>
+        {
             sdp_part(body, boundary).map_or(Body::Other, Body::Sdp)
         }
         Some(_) | None => Body::Other,
@@ -276,9 +282,18 @@ fn sdp_part(body: &Bytes, boundary: &[u8]) -> Option<Bytes> {
     None
 }
 
+/// Where `needle` stands, at most 64 times, each behind the one before: a delimiter of dashes is
+/// found in itself otherwise.
 fn find_all(haystack: &[u8], needle: &[u8]) -> Vec<usize> {
-    let windows = haystack.windows(needle.len()).enumerate();
-    windows.filter(|(_, window)| *window == needle).map(|(at, _)| at).take(64).collect()
+    let mut found = Vec::new();
+    let mut from = 0;
+    while found.len() < 64
+        && let Some(at) = haystack[from..].windows(needle.len()).position(|part| part == needle)
+    {
+        found.push(from + at);
+        from += at + needle.len();
+    }
+    found
 }
 
 /// Standard reason phrases (RFC 3261 §21).
@@ -308,5 +323,39 @@ pub(super) const fn reason(status: u16) -> &'static str {
         503 => "Service Unavailable",
         603 => "Decline",
         _ => "Server Internal Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body_of(boundary: &str) -> Body {
+        let sdp = "v=0\r\n";
+        let content = format!(
+            "--{boundary}\r\nContent-Type: application/isup\r\n\r\nx\r\n--{boundary}\r\n\
+             Content-Type: application/sdp\r\n\r\n{sdp}\r\n--{boundary}--\r\n"
+        );
+        let mut headers = Headers::new();
+        let kind = format!("multipart/mixed;boundary=\"{boundary}\"");
+        headers.push(Header::build(HeaderName::ContentType, kind).unwrap());
+        body(&headers, &Bytes::from(content))
+    }
+
+    /// A panic, found by the fuzz target `sip_agent`.
+    #[test]
+    fn a_delimiter_that_is_found_in_itself_ends_no_part_before_it_begins() {
+        let kind = "multipart/mixed;boundary=\"-\"";
+        let mut headers = Headers::new();
+        headers.push(Header::build(HeaderName::ContentType, kind).unwrap());
+        assert_eq!(body(&headers, &Bytes::from("-----\r\n".repeat(3))), Body::Other);
+    }
+
+    #[test]
+    fn a_description_is_found_beside_other_parts_if_the_boundary_is_no_longer_than_it_may_be() {
+        let found = Body::Sdp(Bytes::from_static(b"v=0\r\n"));
+        assert_eq!(body_of("b"), found);
+        assert_eq!(body_of(&"-".repeat(LONGEST_BOUNDARY)), found);
+        assert_eq!(body_of(&"-".repeat(LONGEST_BOUNDARY + 1)), Body::Other);
     }
 }

@@ -64,7 +64,7 @@ const TIMERS: Timers = Timers {
     t4: Duration::from_secs(5),
 };
 /// Most server transactions at a time; each lives for up to 32 s after its answer.
-const MOST_SERVER_TRANSACTIONS: usize = 20_000;
+pub(crate) const MOST_SERVER_TRANSACTIONS: usize = 20_000;
 
 /// Identifies a leg inside one user agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -310,8 +310,8 @@ impl UserAgent {
     }
 
     /// Everything that a finished call must have given back.
-    #[cfg(test)]
-    fn footprint(&self) -> usize {
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn footprint(&self) -> usize {
         let (client, server) = self.layer.len();
         self.clients.len()
             + self.servers.len()

@@ -67,7 +67,7 @@ impl TimerTable {
         Some(timer)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn len(&self) -> usize {
         self.by_time.len()
     }

@@ -3,15 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use uuid::Uuid;
-
 use crate::{
-    Call, CancelScope, Command, CompletionReason, Input, LegCommand, LegEvent, MediaPrompt,
-    Notification, Operation, OperationId, OperationStatus, Output, PlayoutEvent, PromptEvent,
-    Rejection, ResultInfo, Settings,
+    Call, CancelScope, Command, CompletionReason, Input, LegCommand, LegEvent, Notification,
+    Operation, OperationStatus, Output, PlayoutEvent, Rejection, ResultInfo, Settings,
 };
 
-pub(super) const ALL: CancelScope = CancelScope::All;
+pub(super) use crate::call::model::named::*;
+
 pub(super) const CURRENT: CancelScope = CancelScope::Current;
 /// A prompt's playing time where no test looks at it.
 const SOME_TIME: Duration = Duration::from_secs(5);
@@ -165,45 +163,6 @@ impl Sim {
 #[expect(clippy::disallowed_methods, reason = "a virtual clock must start somewhere")]
 pub(super) fn epoch() -> Instant {
     Instant::now()
-}
-
-pub(super) fn id(name: char) -> OperationId {
-    OperationId::new(Uuid::from_u128(u128::from(u32::from(name))))
-}
-
-pub(super) fn name(id: OperationId) -> char {
-    u32::try_from(id.uuid().as_u128()).ok().and_then(char::from_u32).expect("made by `id`")
-}
-
-pub(super) fn play(name: char, prompts: usize, looping: bool) -> Command {
-    let prompt = |index| MediaPrompt {
-        uri: format!("http://127.0.0.1/{name}{index}.wav"),
-        resource_id: None,
-        repeat: 1,
-    };
-    Command::PlayPrompt {
-        operation: id(name),
-        prompts: (0..prompts).map(prompt).collect(),
-        looping,
-        client_context: Some(format!("context of {name}")),
-    }
-}
-
-pub(super) fn cancel(name: char, scope: CancelScope) -> Command {
-    Command::CancelMediaProcessing { operation: id(name), scope, client_context: None }
-}
-
-pub(super) fn ready(name: char, index: usize, duration: Duration) -> PromptEvent {
-    PromptEvent::Ready { operation: id(name), index, duration }
-}
-
-pub(super) fn failed(name: char, index: usize) -> PromptEvent {
-    let result = ResultInfo::download_failed("The host answered 404.");
-    PromptEvent::Failed { operation: id(name), index, result }
-}
-
-pub(super) fn broke(name: char) -> PlayoutEvent {
-    PlayoutEvent::Failed(id(name))
 }
 
 pub(super) fn bye() -> LegEvent {

@@ -140,6 +140,8 @@ struct Rig {
     shard: Shard<Recorder>,
     start: Instant,
     elapsed: Duration,
+    /// What somebody has set the wall clock ahead by.
+    wall_step: Duration,
     counters: Arc<ShardCounters>,
     streams: u64,
 }
@@ -188,6 +190,7 @@ impl Rig {
             shard: Shard::new(start, Recorder::default(), Arc::clone(&counters)),
             start,
             elapsed: Duration::ZERO,
+            wall_step: Duration::ZERO,
             counters,
             streams: 0,
         }
@@ -235,7 +238,7 @@ impl Rig {
     }
 
     fn wall(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(1_700_000_000) + self.elapsed
+        UNIX_EPOCH + Duration::from_secs(1_700_000_000) + self.elapsed + self.wall_step
     }
 
     /// Lets the core tick whenever it asks to, for `span`.

@@ -217,6 +217,34 @@ fn two_streams_acknowledge_each_other_and_measure_the_round_trip() {
 }
 
 #[test]
+fn a_step_of_the_wall_clock_is_not_in_the_reports() {
+    let mut rig = Rig::new();
+    let a = rig.stream(Options { ssrc: 1, ..reporting() });
+    let b = rig.stream(Options { ssrc: 2, ..reporting() });
+    rig.play(&a, 1, &[segment(&samples(1, 8_000), 30)], true, false);
+    let mut told = Vec::new();
+    for turn in 0..2_000_u32 {
+        rig.wall_step = ms(3_600_000) * (turn / 500);
+        rig.run(ms(10));
+        for sent in std::mem::take(&mut rig.shard.sender().sent) {
+            let hearer = if sent.slot == a.slot { &b } else { &a };
+            let from = if sent.channel == Channel::Rtp { address(4_000) } else { address(4_001) };
+            rig.deliver(hearer, sent.channel, from, &sent.bytes);
+            if sent.channel == Channel::Rtcp && sent.slot == a.slot {
+                let first = Compound::parse(&sent.bytes).unwrap().next();
+                let Some(Ok(RtcpPacket::Sr(report))) = first else { continue };
+                told.push((report.ntp_timestamp() >> 32, report.rtp_timestamp()));
+            }
+        }
+        let round_trip = a.stats().round_trip.unwrap_or_default();
+        assert!(round_trip <= ms(25), "{round_trip:?} after {turn} turns");
+    }
+    let (first, last) = (told.first().unwrap(), told.last().unwrap());
+    let by_samples = u64::from(last.1.wrapping_sub(first.1)) / 8_000;
+    assert!((last.0 - first.0).abs_diff(by_samples) <= 1, "{told:?}");
+}
+
+#[test]
 fn closing_says_bye_with_the_last_reception() {
     let (mut rig, owner) = Rig::with_stream();
     let bytes = rtp_bytes(far_header(7, 0, 0), &[0; 160]);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::sim::name;
+use super::named::name;
 use crate::{
     CallState, Input, LegCommand, Notification, Operation, OperationId, OperationKind,
     OperationStatus, Output, PlayoutEvent, ResultInfo,

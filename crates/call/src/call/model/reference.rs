@@ -5,20 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Setting;
 use super::judge::{Playout, media};
-use super::sim::ALL;
+use super::named::ALL;
 use crate::{
     CallState, Command, Input, LegCommand, LegEvent, OperationId, PlayoutEvent, PromptEvent,
-    RejectReason, Rejection, Settings,
+    RejectReason, Rejection,
 };
-
-/// A case to be run.
-#[derive(Clone, Debug)]
-pub(super) struct Setting {
-    pub(super) incoming: bool,
-    pub(super) hosted: bool,
-    pub(super) settings: Settings,
-}
 
 /// One operation of the model: per prompt nothing, its playing time, or broken.
 struct Queued {
