@@ -97,6 +97,8 @@ pub struct Received {
     pub at: Instant,
     /// The request's headers.
     pub headers: HeaderMap,
+    /// The body as it came: what a signature by Standard Webhooks is over.
+    pub bytes: Bytes,
     /// `value[0]` of the body.
     pub value: Value,
     /// Whether its token is good; the text says why not.
@@ -459,10 +461,10 @@ async fn send_prompt(
 async fn take_notification(
     State(host): State<Arc<Host>>,
     headers: HeaderMap,
-    body: Bytes,
+    bytes: Bytes,
 ) -> StatusCode {
     let at = Instant::now();
-    let Ok(body) = serde_json::from_slice::<Value>(&body) else { return StatusCode::BAD_REQUEST };
+    let Ok(body) = serde_json::from_slice::<Value>(&bytes) else { return StatusCode::BAD_REQUEST };
     let token = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -473,7 +475,7 @@ async fn take_notification(
             .map_err(|error| error.to_string()),
         None => Err("it carries no bearer token".to_owned()),
     };
-    let received = Received { at, headers, value: body["value"][0].clone(), signature };
+    let received = Received { at, headers, bytes, value: body["value"][0].clone(), signature };
     match host.notifications.send(received).await {
         Ok(()) => StatusCode::ACCEPTED,
         Err(_) => StatusCode::GONE,
