@@ -31,6 +31,7 @@ bench:
 rates:
     cargo run --release -- bench --case signalling --play --start 100 --step 100 --max 1200 --seconds 4
     cargo run --release -p graphophone --example rates -- notifications
+    cargo run --release -p graphophone --example rates -- drain
 
 # a capacity card of this machine; stop everything else first
 capacity:

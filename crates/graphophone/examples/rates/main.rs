@@ -12,6 +12,9 @@
 //! other, by the store and the outbox of the server. The endpoint checks that each came, and in the
 //! order of its call. Every one is settled in the store.
 //!
+//! `rates -- drain [--owed 100000] [--calls 2000]` is the time until everything is delivered that was
+//! owed at the start of a server; 100,000 must be within five minutes.
+//!
 //! Exits with 1 if something does not work; for being slow only with `--check`.
 
 mod endpoint;
@@ -48,6 +51,13 @@ struct Args {
 enum What {
     /// Notifications delivered per second.
     Notifications,
+    /// How long a server needs for notifications that are owed when it starts.
+    Drain {
+        #[arg(long, default_value_t = 100_000)]
+        owed: u64,
+        #[arg(long, default_value_t = 2_000)]
+        calls: u64,
+    },
     /// The server's process.
     #[command(hide = true)]
     Serve { directory: PathBuf },
@@ -90,6 +100,7 @@ fn run(args: &Args) -> anyhow::Result<Option<String>> {
             return process::outbox(directory, url, *calls, *each).map(|()| None);
         }
         What::Notifications => notifications::measure(&base)?,
+        What::Drain { owed, calls } => notifications::drain(&base, *owed, *calls)?,
     };
     match args.json {
         true => println!("{}", report.json),

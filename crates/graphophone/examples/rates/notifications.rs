@@ -17,10 +17,22 @@ use super::{
     process::{self, Process, difference},
 };
 
-const CALLS: u64 = 200;
-const EACH: u64 = 100;
-/// The delivery of all of them must not take longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MEASURED: Amount = Amount { calls: 200, each: 100 };
+/// What is owed after a long outage must be delivered within (P5).
+const DRAINED_WITHIN: Duration = Duration::from_secs(300);
+
+/// How many notifications of how many calls.
+#[derive(Clone, Copy)]
+struct Amount {
+    calls: u64,
+    each: u64,
+}
+
+impl Amount {
+    fn total(self) -> u64 {
+        self.calls * self.each
+    }
+}
 
 /// What has arrived.
 #[derive(Default)]
@@ -37,6 +49,9 @@ struct Arrived {
 /// The result of one case.
 struct Case {
     name: &'static str,
+    amount: Amount,
+    /// From the start of the process to the arrival of the last one.
+    took: Duration,
     rate: f64,
     cpu: Duration,
     written: Written,
@@ -44,14 +59,14 @@ struct Case {
 }
 
 pub(crate) fn measure(base: &Path) -> anyhow::Result<Report> {
-    let cases = [owed(base)?, live(base)?];
+    let cases = [owed(base, MEASURED)?, live(base, MEASURED)?];
     let mut table = String::from(
         "notifications        delivered/s  CPU us each  at 100 % CPU/s  transactions/s  writes each\n",
     );
     let mut missed = None;
     for case in &cases {
         let Case { name, rate, written, .. } = case;
-        let seconds = (CALLS * EACH) as f64 / rate;
+        let seconds = case.amount.total() as f64 / rate;
         writeln!(
             table,
             "{name:20} {rate:11.0} {:12.0} {:15.0} {:15.0} {:12.1}",
@@ -68,63 +83,91 @@ pub(crate) fn measure(base: &Path) -> anyhow::Result<Report> {
     Ok(Report { table, json, missed })
 }
 
+/// How long a server needs for so many that are owed when it starts: its store is checked whole
+/// first, then it has one core and the bot the other.
+pub(crate) fn drain(base: &Path, owed_in_all: u64, calls: u64) -> anyhow::Result<Report> {
+    let amount = Amount { calls, each: owed_in_all.div_ceil(calls.max(1)) };
+    ensure!(amount.total() > 0, "--owed and --calls must be more than 0");
+    let case = owed(base, amount)?;
+    let (total, took) = (amount.total(), case.took);
+    let table = format!(
+        "{total} owed notifications of {calls} calls: all delivered, in order, {:.1} s after the \
+         start; {:.0}/s, {:.0} us of CPU each, {} delivered again\n",
+        took.as_secs_f64(),
+        case.rate,
+        case.micros(),
+        case.again,
+    );
+    let mut json = case.to_json();
+    json["seconds"] = json!(took.as_secs_f64());
+    let missed = (took > DRAINED_WITHIN).then(|| format!("{took:?}, not {DRAINED_WITHIN:?}"));
+    Ok(Report { table, json: json!({ "drain": json }), missed })
+}
+
 /// They are in the store when a server of the dev profile starts.
-fn owed(base: &Path) -> anyhow::Result<Case> {
+fn owed(base: &Path, amount: Amount) -> anyhow::Result<Case> {
     let directory = tempfile::tempdir_in(base).context("--data")?;
     let path = directory.path().to_str().context("--data is not UTF-8")?;
     // Where the server has it.
     let data = directory.path().join("store");
-    let arrived = arrived();
+    let arrived = arrived(amount);
     let (url, _thread) = start_endpoint(&arrived)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = Store::open(&data)?;
         // As the calls came to owe them: all calls in turn.
-        for number in 0..EACH {
+        for number in 0..amount.each {
             let notifications =
-                (0..CALLS).map(|call| process::notification(call, number, &url)).collect();
+                (0..amount.calls).map(|call| process::notification(call, number, &url)).collect();
             store.commit(Commit { notifications, ..Commit::default() }).await?;
         }
         store.close().await;
         anyhow::Ok(())
     })?;
+    let begin = Instant::now();
     let mut process = Process::start(&["serve", path])?;
-    let case = finish("owed at the start", &mut process, &arrived)?;
+    let case = finish("owed at the start", amount, begin, &mut process, &arrived)?;
     drop(process);
-    check_store(&runtime, &data)?;
+    check_store(&runtime, &data, amount)?;
     Ok(case)
 }
 
 /// They are committed while they are delivered.
-fn live(base: &Path) -> anyhow::Result<Case> {
+fn live(base: &Path, amount: Amount) -> anyhow::Result<Case> {
     let directory = tempfile::tempdir_in(base).context("--data")?;
     let path = directory.path().to_str().context("--data is not UTF-8")?;
-    let arrived = arrived();
+    let arrived = arrived(amount);
     let (url, _thread) = start_endpoint(&arrived)?;
-    let (calls, each) = (CALLS.to_string(), EACH.to_string());
+    let (calls, each) = (amount.calls.to_string(), amount.each.to_string());
+    let begin = Instant::now();
     let mut process = Process::start(&["outbox", path, &url, &calls, &each])?;
-    let case = finish("committed meanwhile", &mut process, &arrived)?;
+    let case = finish("committed meanwhile", amount, begin, &mut process, &arrived)?;
     drop(process);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    check_store(&runtime, directory.path())?;
+    check_store(&runtime, directory.path(), amount)?;
     Ok(case)
 }
 
 /// Waits for all of them. The first answer of the child begins what it is to do.
 fn finish(
     name: &'static str,
+    amount: Amount,
+    begin: Instant,
     process: &mut Process,
     arrived: &Mutex<Arrived>,
 ) -> anyhow::Result<Case> {
     let mut cpu = process.cpu()?;
-    let begin = Instant::now();
     let before = process.written()?;
     let already = lock(arrived).count;
     if already == 0 {
         cpu = process.cpu()?;
     }
-    while lock(arrived).count < CALLS * EACH {
-        ensure!(begin.elapsed() < PATIENCE, "{name}: only {} arrive", lock(arrived).count);
+    while lock(arrived).count < amount.total() {
+        ensure!(
+            begin.elapsed() < 2 * DRAINED_WITHIN,
+            "{name}: only {} arrive",
+            lock(arrived).count
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
     // The last ones are settled behind their arrival.
@@ -142,20 +185,22 @@ fn finish(
     let cpu = process.cpu()?.saturating_sub(cpu);
     let arrived = lock(arrived);
     ensure!(arrived.out_of_order == 0, "{name}: {} out of order", arrived.out_of_order);
-    ensure!(arrived.next.iter().all(|next| *next == EACH), "{name}: some are missing");
+    ensure!(arrived.next.iter().all(|next| *next == amount.each), "{name}: some are missing");
     let (first, last) = arrived.first.zip(arrived.last).context("nothing arrived")?;
     Ok(Case {
         name,
+        amount,
+        took: last - begin,
         rate: arrived.count as f64 / (last - first).as_secs_f64(),
         // What was delivered before the first look at the CPU time does not count in it.
-        cpu: cpu.mul_f64((CALLS * EACH) as f64 / (CALLS * EACH - already) as f64),
+        cpu: cpu.mul_f64(amount.total() as f64 / (amount.total() - already).max(1) as f64),
         written: difference(written, before),
         again: arrived.again,
     })
 }
 
-fn arrived() -> Arc<Mutex<Arrived>> {
-    Arc::new(Mutex::new(Arrived { next: vec![0; CALLS as usize], ..Arrived::default() }))
+fn arrived(amount: Amount) -> Arc<Mutex<Arrived>> {
+    Arc::new(Mutex::new(Arrived { next: vec![0; amount.calls as usize], ..Arrived::default() }))
 }
 
 fn lock(arrived: &Mutex<Arrived>) -> MutexGuard<'_, Arrived> {
@@ -188,12 +233,16 @@ fn start_endpoint(
     Ok((format!("http://{at}/callback"), thread))
 }
 
-fn check_store(runtime: &tokio::runtime::Runtime, directory: &Path) -> anyhow::Result<()> {
+fn check_store(
+    runtime: &tokio::runtime::Runtime,
+    directory: &Path,
+    amount: Amount,
+) -> anyhow::Result<()> {
     runtime.block_on(async {
         let store = Store::open(directory)?;
         let counts = store.counts().await?;
         store.close().await;
-        ensure!(counts.delivered == CALLS * EACH && counts.pending == 0, "the store: {counts:?}");
+        ensure!(counts.delivered == amount.total() && counts.pending == 0, "the store: {counts:?}");
         Ok(())
     })
 }
@@ -232,7 +281,7 @@ fn member(body: &[u8], name: &str) -> Option<u64> {
 
 impl Case {
     fn micros(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / (CALLS * EACH) as f64
+        self.cpu.as_secs_f64() * 1e6 / self.amount.total() as f64
     }
 
     fn writes_each(&self) -> f64 {
@@ -242,7 +291,7 @@ impl Case {
     fn to_json(&self) -> Value {
         json!({
             "case": self.name,
-            "notifications": CALLS * EACH,
+            "notifications": self.amount.total(),
             "perSecond": self.rate,
             "cpuMicrosEach": self.micros(),
             "transactions": self.written.transactions,
