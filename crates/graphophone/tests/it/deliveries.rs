@@ -52,7 +52,7 @@ async fn command(server: &TestServer, arguments: &[&str]) -> (Option<i32>, Strin
         .kill_on_drop(true)
         .arg("notifications")
         .args(arguments)
-        .args(["--url", &server.base()])
+        .args(["--url", server.base()])
         .env("GRAPHOPHONE_ADMIN__TOKEN", token)
         .output();
     let output = timeout_at(patience(), output).await.expect("in time").expect("it runs");

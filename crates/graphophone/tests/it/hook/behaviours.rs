@@ -187,9 +187,7 @@ async fn whatever_an_endpoint_does_is_in_the_log_and_keeps_nobody_else_waiting()
 async fn check_log(store: &Store, case: &Case) {
     let Case { name, sequences, .. } = case;
     let first = |is_there: fn(&NotificationRecord) -> bool| {
-        seen(name, move || async move {
-            Some(logged(store, sequences[0]).await).filter(|record| is_there(record))
-        })
+        seen(name, move || async move { Some(logged(store, sequences[0]).await).filter(is_there) })
     };
     match &case.fate {
         Fate::Taken | Fate::InTheEnd => {

@@ -47,11 +47,11 @@ async fn what_was_given_up_is_sent_again_with_its_id_and_bytes_in_the_order_of_i
     timeout(DEADLINE, until_pending(&store, 0)).await.unwrap();
     let counts = store.counts().await.unwrap();
     assert_eq!((rest, counts.delivered, counts.given_up), (3, 6, 0));
-    assert_eq!(outbox.counters().pending(), 0);
     let record = store.notification(Sequence(1)).await.unwrap().unwrap();
     assert_eq!(record.attempts, 2, "the log tells of both");
     assert_eq!(record.last_error.as_deref(), Some("HTTP 410 Gone"));
     outbox.shut_down(DEADLINE).await;
+    assert_eq!(outbox.counters().pending(), 0);
 }
 
 #[tokio::test]
