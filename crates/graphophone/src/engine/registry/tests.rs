@@ -136,6 +136,6 @@ async fn a_stop_ends_every_call_and_lets_no_other_begin() {
     assert_eq!(kit.calls.count(), 0);
     assert!(kit.store.unfinished().await.unwrap().calls.is_empty());
     let late = kit.dial(9, never()).await;
-    assert!(matches!(late, Err(CreateError::Command(CommandError::NotStored))));
+    assert!(matches!(late, Err(CreateError::Command(CommandError::Stopping))));
     assert_eq!(kit.store.owed().await.unwrap().len(), 2);
 }
