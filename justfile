@@ -60,3 +60,8 @@ clock:
 # a million requests beyond a limit
 excess:
     GRAPHOPHONE_EXCESS=1000000 cargo test -p graphophone --test it -- --nocapture too_much
+
+# twice the input, at most 2.3 times the instructions; needs the fuzz build and valgrind
+linear:
+    fuzz/run.py --seconds 1 sdp
+    tests/instructions/linear.py

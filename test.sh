@@ -76,8 +76,6 @@ checks=$((checks + $(grep -c '^ok ' target/kill.log)))
 
 echo "== fuzzing: the corpora, then 20 s for each target"
 "$python" fuzz/run.py --seconds 20 2>&1 | tee target/fuzz.log
-echo "== parsing is linear"
-"$python" tests/instructions/linear.py 2>&1 | tee -a target/fuzz.log
 checks=$((checks + $(grep -c '^ok ' target/fuzz.log)))
 
 echo "== no secret in any log"
