@@ -10,6 +10,7 @@ use super::{
     deliver::Attempt,
     dispatch::Inner,
     lanes::{Failure, Load, Start},
+    schedule::age,
 };
 
 /// Wait before the store is asked again after it failed.
@@ -171,8 +172,8 @@ impl Inner {
             let asked = result.retry_after.unwrap_or_default().min(limit);
             return (made - 1, Verdict::Again(left.max(asked), failure));
         }
-        let age = (self.now)().0.saturating_sub(record.created_at.0);
-        let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));
+        let (then, begun) = self.begun;
+        let age = age(record.created_at, (self.now)(), then, begun.elapsed());
         let schedule = &self.settings.schedule;
         match schedule.after_failure(made, age, result.retry_after, rand::random()) {
             Some(wait) => (made, Verdict::Again(wait, failure)),

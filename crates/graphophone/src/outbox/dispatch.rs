@@ -10,7 +10,9 @@ use std::{
 };
 
 use graphophone_call::CallId;
-use graphophone_store::{DeliveryFilter, NotificationRecord, Sequence, Store, StoreError};
+use graphophone_store::{
+    DeliveryFilter, NotificationRecord, Sequence, Store, StoreError, UnixMillis,
+};
 use tokio::{
     sync::Notify,
     task::{JoinHandle, JoinSet},
@@ -80,6 +82,8 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) post: Post,
     pub(super) now: WallClock,
+    /// Both clocks at the start.
+    pub(super) begun: (UnixMillis, Instant),
     pub(super) settings: Settings,
     pub(super) counters: Counters,
     lanes: Mutex<Lanes>,
@@ -153,6 +157,7 @@ impl Outbox {
         let inner = Inner {
             store,
             post,
+            begun: (now(), start),
             now,
             counters,
             lanes: Mutex::new(lanes),

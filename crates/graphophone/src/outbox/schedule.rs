@@ -40,6 +40,26 @@ impl Default for Schedule {
     }
 }
 
+/// How long a notification is owed, though the wall clock may have stepped since (promise P42): by
+/// the wall clock, and by what it said at the start of this process and the time since, whichever
+/// is shorter. A step can only make it younger than it is.
+pub(super) fn age(
+    created: UnixMillis,
+    now: UnixMillis,
+    start: UnixMillis,
+    since_start: Duration,
+) -> Duration {
+    let millis = |from: i64, to: i64| {
+        Duration::from_millis(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
+    };
+    let steady = if created.0 <= start.0 {
+        millis(created.0, start.0).saturating_add(since_start)
+    } else {
+        since_start.saturating_sub(millis(start.0, created.0))
+    };
+    steady.min(millis(created.0, now.0))
+}
+
 impl Schedule {
     /// How long to wait after a failed attempt; `None` gives the notification up.
     ///
@@ -121,6 +141,24 @@ mod tests {
             times.push(at.as_secs());
         }
         times
+    }
+
+    #[test]
+    fn a_step_of_the_wall_clock_makes_nothing_older_than_it_is() {
+        let (hour, day) = (3_600_000, 86_400_000);
+        let start = UnixMillis(1_800_000_000_000);
+        let at = |millis| start.plus(millis);
+        let hours = |hours| Duration::from_secs(3_600 * hours);
+        // Owed an hour before the start, and looked at an hour after it.
+        assert_eq!(age(at(-hour), at(hour), start, hours(1)), hours(2));
+        assert_eq!(age(at(-hour), at(hour + day), start, hours(1)), hours(2));
+        assert_eq!(age(at(-hour), at(hour - day), start, hours(1)), hours(0));
+        // Owed an hour after the start, and looked at an hour later.
+        assert_eq!(age(at(hour), at(2 * hour), start, hours(2)), hours(1));
+        assert_eq!(age(at(hour), at(2 * hour + day), start, hours(2)), hours(1));
+        // Owed after a step, of a day forward or back.
+        assert_eq!(age(at(hour + day), at(2 * hour + day), start, hours(2)), hours(0));
+        assert_eq!(age(at(hour - day), at(2 * hour - day), start, hours(2)), hours(1));
     }
 
     #[test]

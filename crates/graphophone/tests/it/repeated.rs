@@ -90,6 +90,8 @@ async fn a_prompt_asked_for_many_times_is_heard_once() {
     for answer in &answers {
         assert_eq!((answer.status.as_u16(), &answer.body["id"]), (200, &json!(operation)));
     }
+    // What is asked for next follows at once, behind one tone and not eight.
+    let last = call.play(&[&tone_wav(880.0, 200)]).await;
     call.ended(&operation).await;
     let again = call.bot.post_once("play-1", &path, &body).await.unwrap();
     assert_eq!(
@@ -99,8 +101,6 @@ async fn a_prompt_asked_for_many_times_is_heard_once() {
     let other = call.prompts(&[&tone]);
     assert_eq!(call.bot.post_once("play-1", &path, &other).await.unwrap().status, 409);
 
-    // What comes next follows at once: there is one tone before it.
-    let last = call.play(&[&tone_wav(880.0, 200)]).await;
     call.ended(&last).await;
     let heard = call.heard(500).await;
     assert_heard(&heard.samples, &as_heard(&[&tone, &tone_wav(880.0, 200)], Codec::Pcmu));

@@ -29,6 +29,8 @@ pub(super) struct Bench {
     /// Messages sent, with where they went.
     pub(super) sent: Vec<(Flow, String)>,
     pub(super) outputs: Vec<Output>,
+    /// What owners were told to keep.
+    pub(super) dialogs: Vec<String>,
     /// The owner attaches to incoming calls at once, so they ring.
     pub(super) is_attended: bool,
     /// The only one our own password is for.
@@ -91,6 +93,7 @@ impl Bench {
             flow,
             sent: Vec::new(),
             outputs: Vec::new(),
+            dialogs: Vec::new(),
             is_attended: true,
             realm: None,
         }
@@ -108,14 +111,15 @@ impl Bench {
                     let text = String::from_utf8(message.to_vec()).unwrap();
                     self.sent.push((flow, text));
                 }
-                Output::Incoming { leg, .. } => {
+                Output::Dialog { dialog, .. } => self.dialogs.push(dialog),
+                Output::Incoming { leg, ref dialog, .. } => {
+                    self.dialogs.push(dialog.clone());
                     if self.is_attended {
                         self.ua.ring(self.now, leg);
                     }
                     self.outputs.push(output);
                 }
                 Output::Event { .. }
-                | Output::Dialog { .. }
                 | Output::StartMedia { .. }
                 | Output::UpdateMedia { .. }
                 | Output::Registration { .. } => self.outputs.push(output),

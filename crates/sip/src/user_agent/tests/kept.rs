@@ -1,22 +1,11 @@
 //! What a crash leaves behind, ended by the next process: another user agent at the same address.
 
 use super::harness::{Bench, SDP, branch, header, response, secs, start_line, to_tag};
-use crate::{
-    invited,
-    user_agent::{Kept, Output},
-};
+use crate::{invited, user_agent::Kept};
 
 /// The last thing the owner was told to keep.
 fn kept(bench: &Bench) -> String {
-    let dialogs = bench.outputs.iter().filter_map(|output| match output {
-        Output::Dialog { dialog, .. } | Output::Incoming { dialog, .. } => Some(dialog.clone()),
-        Output::Send { .. }
-        | Output::Event { .. }
-        | Output::StartMedia { .. }
-        | Output::UpdateMedia { .. }
-        | Output::Registration { .. } => None,
-    });
-    dialogs.last().expect("something is to be kept")
+    bench.dialogs.last().expect("something is to be kept").clone()
 }
 
 fn release(kept: &str) -> Bench {
