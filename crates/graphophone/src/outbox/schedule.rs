@@ -148,7 +148,7 @@ mod tests {
         let (hour, day) = (3_600_000, 86_400_000);
         let start = UnixMillis(1_800_000_000_000);
         let at = |millis| start.plus(millis);
-        let hours = |hours| Duration::from_secs(3_600 * hours);
+        let hours = |hours: u64| Duration::from_secs(3_600 * hours);
         // Owed an hour before the start, and looked at an hour after it.
         assert_eq!(age(at(-hour), at(hour), start, hours(1)), hours(2));
         assert_eq!(age(at(-hour), at(hour + day), start, hours(1)), hours(2));
