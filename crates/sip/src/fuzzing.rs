@@ -14,7 +14,7 @@ use crate::{
     gate::{self, StreamGate, Verdict},
     registrar::callable,
     sdp::{self, Agreed, Description, Local},
-    user_agent::{Config, Flow, LegId, LinkId, NewCall, Output, Transport, UserAgent},
+    user_agent::{Account, Config, Flow, LegId, LinkId, NewCall, Output, Transport, UserAgent},
 };
 
 /// What becomes of a message.
@@ -192,6 +192,7 @@ impl Agent {
                 uri: Some("sip:192.0.2.10".to_owned()),
                 username: Some("acc".to_owned()),
                 from: None,
+                realm: None,
                 password: Some("pw".to_owned()),
                 register: false,
                 peers: vec![(source(10), 32)],
@@ -225,8 +226,10 @@ impl Agent {
                 from_host: None,
                 from_display: None,
                 ring_timeout: Duration::from_secs(30),
-                credentials: Some(Credentials::new("acc", "pw")),
+                account: Some(Account { credentials: Credentials::new("acc", "pw"), realm: None }),
                 local: LOCAL,
+                call_id: None,
+                holds_ack: self.legs.len().is_multiple_of(2),
             };
             let (leg, _) = self.ua.place_call(self.now, call);
             self.legs.push(leg);
@@ -278,6 +281,7 @@ impl Agent {
                     self.ua.ring(self.now, leg);
                     self.legs.push(leg);
                 }
+                Output::Dialog { leg, .. } => self.ua.kept(leg),
                 Output::Event { .. }
                 | Output::StartMedia { .. }
                 | Output::UpdateMedia { .. }

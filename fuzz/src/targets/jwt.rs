@@ -47,7 +47,7 @@ fn spliced(data: &[u8]) {
 /// Any header over good claims, with our signature.
 fn header(data: &[u8]) {
     let claims = GOOD.split('.').nth(1).expect("a token has claims");
-    let text = String::from_utf8_lossy(data).replace("{kid}", CHECK.kid());
+    let text = String::from_utf8_lossy(data).replace("{kid}", &CHECK.kid());
     let message = format!("{}.{claims}", URL_SAFE_NO_PAD.encode(&*text));
     let signature = URL_SAFE_NO_PAD.encode(CHECK.signature(message.as_bytes()));
     let token = format!("{message}.{signature}");

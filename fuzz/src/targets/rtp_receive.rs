@@ -114,6 +114,8 @@ fn play(input: &mut Unstructured<'_>) -> Result<()> {
                     keys_heard += 1;
                 }
                 StreamEvent::Receiving => {}
+                // Told when nothing came for a minute.
+                StreamEvent::Silent => {}
                 StreamEvent::Finished(_) | StreamEvent::Stopped(_) => panic!("nothing is played"),
             }
         }

@@ -1,12 +1,14 @@
 //! Doors for the target `jwt` in `fuzz/`: an authority with one tenant and one application.
 
+use std::sync::Arc;
+
 use graphophone_call::{AppId, TenantId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    AppSettings, AuthSettings, Authority, Keys, Secret, bearer, jws, token_request,
-    token_request::Version,
+    AppSettings, AuthSettings, Authority, Keys, Secret, bearer, jws, keys::SigningKey,
+    token_request, token_request::Version,
 };
 
 /// The tenant that is known.
@@ -55,17 +57,21 @@ impl TokenCheck {
 
     /// A token with these claims and our signature.
     pub fn sign(&self, claims: &Value) -> String {
-        jws::sign(&self.authority.inner.keys.tokens, claims)
+        jws::sign(&self.key(), claims)
     }
 
     /// Our signature over any bytes.
     pub fn signature(&self, message: &[u8]) -> Vec<u8> {
-        self.authority.inner.keys.tokens.sign(message)
+        self.key().sign(message)
     }
 
     /// The name of our key.
-    pub fn kid(&self) -> &str {
-        self.authority.inner.keys.tokens.kid()
+    pub fn kid(&self) -> String {
+        self.key().kid().to_owned()
+    }
+
+    fn key(&self) -> Arc<SigningKey> {
+        self.authority.inner.keys.tokens.signing(NOW)
     }
 
     /// Whether a token is let in.

@@ -62,6 +62,7 @@ impl Receiving {
             first_timestamp: 0,
             cname: "fuzz@localhost".to_owned(),
             rtcp_interval: Duration::from_secs(5),
+            media_timeout: Some(Duration::from_secs(60)),
             events,
             tap: None,
             srtp: srtp.map(Srtp::new),
