@@ -305,7 +305,7 @@ impl Server {
     }
 
     /// Refuses new work, ends all calls, delivers what can be delivered, and stops, within
-    /// [`STOP_WITHIN`].
+    /// ten seconds.
     pub async fn shut_down(self) {
         self.stop(STOP_WITHIN, AFTER_CALLS).await;
     }

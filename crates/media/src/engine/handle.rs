@@ -92,8 +92,8 @@ impl StreamHandle {
         Ok(())
     }
 
-    /// Cuts a playout at once. Answered by [`StreamEvent::Stopped`] if it was still playing; if its
-    /// [`StreamEvent::Finished`] is already on its way, nothing more is said.
+    /// Cuts a playout at once. Answered by [`super::StreamEvent::Stopped`] if it was still playing; if its
+    /// [`super::StreamEvent::Finished`] is already on its way, nothing more is said.
     ///
     /// # Errors
     /// [`EngineFull`] when the thread's command queue is full.
@@ -102,7 +102,7 @@ impl StreamHandle {
     }
 
     /// Cuts a playout and waits until nothing of it will be sent any more, which takes well under a
-    /// millisecond. True if it was still playing: then [`StreamEvent::Stopped`] comes as well.
+    /// millisecond. True if it was still playing: then [`super::StreamEvent::Stopped`] comes as well.
     /// The playout is cut even if the future is dropped after its first poll.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl StreamHandle {
     /// Each is 40 ms to 8.1 s long (1.3 s with the 48 kHz clock of Opus). At least `gap` passes between them, and at least the 40 ms that
     /// the two repeats of an event's last packet take. A playout pauses meanwhile and then goes on
     /// from the same sample. Tones that cannot be sent (no telephone-event negotiated, another
-    /// code, more than 256 waiting) are counted in [`StreamCounts::tones_refused`].
+    /// code, more than 256 waiting) are counted in [`super::StreamCounts::tones_refused`].
     ///
     /// # Errors
     /// [`EngineFull`] when the thread's command queue is full.

@@ -1,7 +1,7 @@
 //! Trusted external issuers (Entra, Keycloak …): whose tokens are taken besides our own, and with
 //! which of their keys.
 //!
-//! What is believed when stands in [`book`], which is pure; [`fetch`] gets the keys; here is what
+//! What is believed when stands in `book`, which is pure; `fetch` gets the keys; here is what
 //! joins them: a task for each issuer, and requests that wait for it.
 
 mod book;
