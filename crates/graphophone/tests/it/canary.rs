@@ -41,7 +41,10 @@ const PROMPT_SIG: &str = "canary-prompt-0f1e2d3c4b";
 const LOCATION_SIG: &str = "canary-location-77aa88bb";
 const USERINFO: &str = "canary-userinfo-1234abcd";
 const WEBHOOK_SIG: &str = "canary-incoming-55cc66dd";
-const CANARIES: [&str; 11] = [
+/// The key inside, and as it is configured.
+const WEBHOOK_KEY: &str = "canary-webhook-1234567890abcd";
+const WEBHOOK_SECRET: &str = "whsec_Y2FuYXJ5LXdlYmhvb2stMTIzNDU2Nzg5MGFiY2Q=";
+const CANARIES: [&str; 13] = [
     APP_SECRET,
     ADMIN_TOKEN,
     PHONE_PASSWORD,
@@ -53,6 +56,8 @@ const CANARIES: [&str; 11] = [
     LOCATION_SIG,
     USERINFO,
     WEBHOOK_SIG,
+    WEBHOOK_KEY,
+    WEBHOOK_SECRET,
 ];
 
 /// Everything that was said to somebody it might not concern.
@@ -104,6 +109,7 @@ tenant = "{TENANT}"
 secret = "{APP_SECRET}"
 roles = ["Calls.Initiate.All"]
 calling_webhook = "{webhook}?sig={WEBHOOK_SIG}"
+webhook_secret = "{WEBHOOK_SECRET}"
 [sip]
 listen = ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"]
 [rtp]
