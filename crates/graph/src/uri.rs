@@ -9,6 +9,10 @@ use url::{ParseError, Url};
 /// Most characters of a URI.
 pub const MAX_URI: usize = 8192;
 
+/// Most characters between two dots of a host, as it is written. Its ASCII form has 63 octets at most
+/// (RFC 1035 §2.3.4), and turning a label into that takes time in proportion to its square.
+const MAX_LABEL: usize = 255;
+
 /// Why a text is not a URI that we take. The texts say what to send instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UriFault {
@@ -64,6 +68,9 @@ pub fn parse_http(text: &str) -> Result<Url, UriFault> {
     if authority.contains('@') {
         return Err(UriFault::Userinfo);
     }
+    if has_long_label(authority) {
+        return Err(UriFault::Host);
+    }
     let url = Url::parse(text).map_err(|error| {
         if error == ParseError::InvalidPort { UriFault::Port } else { UriFault::Host }
     })?;
@@ -73,11 +80,25 @@ pub fn parse_http(text: &str) -> Result<Url, UriFault> {
     Ok(url)
 }
 
+/// Whether a host with its port has a label that no name has, and that would be long to read.
+pub fn has_long_label(authority: &str) -> bool {
+    authority.split('.').any(|label| label.chars().nth(MAX_LABEL).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_label_that_no_name_has_is_refused_before_it_is_read() {
+        for label in ["a".repeat(256), "\u{fc}".repeat(256), format!("xn--{}", "tda".repeat(99))] {
+            assert!(has_long_label(&format!("cdn.{label}.com:8080")));
+            assert_eq!(parse_http(&format!("https://{label}.com/")), Err(UriFault::Host));
+        }
+        assert!(!has_long_label(&format!("{}.com", "a.".repeat(500))));
+    }
 
     #[test]
     fn absolute_http_uris_are_taken_and_all_else_is_named() {

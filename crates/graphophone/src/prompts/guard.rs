@@ -156,6 +156,9 @@ impl Guard {
         if authority.is_some_and(|authority| authority.contains('@')) {
             return fault(UriFault::Credentials);
         }
+        if authority.is_some_and(graphophone_graph::uri::has_long_label) {
+            return fault(UriFault::NotAbsolute);
+        }
         match Url::parse(uri) {
             Ok(url) if !matches!(url.scheme(), "http" | "https") => fault(UriFault::Scheme),
             Ok(url) if is_absolute => self.check_url(&url).map(|()| url),
