@@ -22,6 +22,8 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / "target" / "debug" / "graphophone-fuzz"
 MOST = 2.3
+# Members of one object go into an ordered map: n log n, for at most 4,000 values.
+MOST_IN_A_MAP = 2.5
 # Less than this is not worth a ratio: what is refused early, or lies below the allocator's noise.
 FEW = 300_000
 PATIENCE = 60
@@ -214,8 +216,9 @@ def main():
             ratio = twice / once if once > FEW or twice > 10 * FEW else 1.0
             line = f"{target}: {name}: {ratio:.2f} times the instructions for twice the input"
             line += f" ({once} for {size})"
-            failed |= ratio > MOST
-            print(f"FAILED {line}" if ratio > MOST else f"ok {line}", flush=True)
+            most = MOST_IN_A_MAP if "member" in name and target == "odata_json" else MOST
+            failed |= ratio > most
+            print(f"FAILED {line}" if ratio > most else f"ok {line}", flush=True)
     sys.exit(1 if failed else 0)
 
 
