@@ -15,7 +15,7 @@ use graphophone_graph::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{reply::Reply, request::Request};
+use super::{operations::unreadable, reply::Reply, request::Request};
 use crate::{
     auth::Role,
     engine::{CommandError, CreateError, DialError, Target, View},
@@ -76,11 +76,9 @@ pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, A
 /// The call that an earlier request of the same id has made, as it is now.
 async fn made_before(request: &Request<'_>, id: CallId) -> Result<Reply, ApiError> {
     let kept = request.state.calls().kept(request.owner(), id).await;
-    let kept = kept.map_err(|error| {
-        tracing::error!(%error, "the store cannot be read");
-        ApiError::ServerUnavailable
-    })?;
-    let view = kept.ok_or_else(|| ApiError::BotRequestForgotten(format!("call {id}")))?;
+    let view = kept
+        .map_err(unreadable)?
+        .ok_or_else(|| ApiError::BotRequestForgotten(format!("call {id}")))?;
     let rendered = as_graph(&view).render(&request.service());
     Ok(Reply::json(StatusCode::CREATED, rendered).at(request.service().call_url(id)))
 }

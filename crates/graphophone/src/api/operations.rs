@@ -31,7 +31,8 @@ pub(super) async fn list(request: &Request<'_>, call: CallId) -> Result<Reply, A
     Ok(Reply::json(StatusCode::OK, request.service().operations(call, items)))
 }
 
-fn unreadable(error: graphophone_store::StoreError) -> ApiError {
+/// The store cannot be read: logged here, where it stops.
+pub(super) fn unreadable(error: graphophone_store::StoreError) -> ApiError {
     error!(%error, "the store cannot be read");
     ApiError::ServerUnavailable
 }

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use graphophone_graph::error::ApiError;
 use graphophone_store::RequestRecord;
 
-use super::request::Request;
+use super::{operations::unreadable, request::Request};
 use crate::engine::Once;
 
 impl Request<'_> {
@@ -36,10 +36,7 @@ impl Request<'_> {
         once: Option<Once>,
     ) -> Result<Option<RequestRecord>, ApiError> {
         let Some(once) = once else { return Ok(None) };
-        let known = self.state.store().request(once.key).await.map_err(|error| {
-            tracing::error!(%error, "the store cannot be read");
-            ApiError::ServerUnavailable
-        })?;
+        let known = self.state.store().request(once.key).await.map_err(unreadable)?;
         match known {
             Some(known) if known.digest != once.digest => Err(ApiError::BotRequestReused),
             known => Ok(known),

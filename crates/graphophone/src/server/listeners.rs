@@ -1,6 +1,6 @@
 //! The HTTP and HTTPS listeners.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::{Extension, Router};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
@@ -27,13 +27,15 @@ pub(super) fn https_url(config: &Config, at: SocketAddr) -> Option<String> {
     }
 }
 
-async fn bind(setting: &'static str, at: SocketAddr) -> Result<std::net::TcpListener, StartError> {
-    let listen = async { TcpListener::bind(at).await?.into_std() };
-    listen.await.map_err(|source| StartError::ConfigListen {
-        setting,
-        address: at.to_string(),
-        source,
-    })
+/// Why an address that a setting names cannot be used.
+fn unusable(setting: &'static str, at: SocketAddr) -> impl Fn(io::Error) -> StartError + Copy {
+    move |source| StartError::ConfigListen { setting, address: at.to_string(), source }
+}
+
+async fn bind(at: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(at).await?.into_std()?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
 }
 
 pub(super) async fn serve_http(
@@ -43,13 +45,8 @@ pub(super) async fn serve_http(
     stop: &axum_server::Handle<SocketAddr>,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<SocketAddr, StartError> {
-    let listener = bind("http.listen", config.http.listen).await?;
-    let fault = |source| StartError::ConfigListen {
-        setting: "http.listen",
-        address: config.http.listen.to_string(),
-        source,
-    };
-    let at = listener.local_addr().map_err(fault)?;
+    let fault = unusable("http.listen", config.http.listen);
+    let (listener, at) = bind(config.http.listen).await.map_err(fault)?;
     let server = axum_server::from_tcp(listener)
         .map_err(fault)?
         .map(|acceptor| Counted::new(acceptor, room))
@@ -89,13 +86,8 @@ pub(super) async fn serve_https(
             (tls, Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())))
         }
     };
-    let listener = bind("https.listen", wanted).await?;
-    let fault = |source| StartError::ConfigListen {
-        setting: "https.listen",
-        address: wanted.to_string(),
-        source,
-    };
-    let at = listener.local_addr().map_err(fault)?;
+    let fault = unusable("https.listen", wanted);
+    let (listener, at) = bind(wanted).await.map_err(fault)?;
     let tls = axum_server::tls_rustls::RustlsConfig::from_config(Arc::new(tls));
     let router = router.layer(Extension(Scheme::Https));
     let server = axum_server::from_tcp_rustls(listener, tls)

@@ -7,7 +7,7 @@ use graphophone_store::RequestRecord;
 use uuid::Uuid;
 
 use super::{Reply, Request};
-use crate::engine::CommandError;
+use crate::{api::operations::unreadable, engine::CommandError};
 
 pub(in crate::api) async fn handle(
     request: &Request<'_>,
@@ -50,7 +50,7 @@ async fn made_before(request: &Request<'_>, known: RequestRecord) -> Result<Repl
     let id = known.operation.ok_or(ApiError::ServerFault)?;
     let kept = request.state.calls().operation(request.owner(), call, id).await;
     let (operation, _) = kept
-        .map_err(|_| ApiError::ServerUnavailable)?
+        .map_err(unreadable)?
         .ok_or_else(|| ApiError::BotRequestForgotten(format!("operation {id}")))?;
     super::made(request, call, Some(operation))
 }
