@@ -120,27 +120,17 @@ fn check_secrets(app: &App, faults: &mut Faults) {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
-    use crate::{config::ConfigError, outbox::Redirects};
+    use crate::{
+        config::testing::{faults, load},
+        outbox::Redirects,
+    };
 
     const APP: &str = "[[tenant]]\nid = \"b7e2c1d0-0000-0000-0000-000000000001\"\n[[app]]\n\
                        id = \"9f3c0000-0000-0000-0000-000000000001\"\n\
                        tenant = \"b7e2c1d0-0000-0000-0000-000000000001\"\n\
                        secret = \"a secret that is long enough\"\n";
     const GOOD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
-    fn load(profile: Profile, text: &str) -> Result<Config, ConfigError> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        Config::load(profile, Some(file.path()), Default::default())
-    }
-
-    fn faults(text: &str) -> Vec<String> {
-        let error = load(Profile::Production, text).expect_err("should be refused");
-        error.faults.into_iter().map(|fault| fault.setting).collect()
-    }
 
     #[test]
     fn the_built_in_schedule_is_the_promised_one() {

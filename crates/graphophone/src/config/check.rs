@@ -274,20 +274,10 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    fn load(profile: Profile, text: &str) -> Result<Config, ConfigError> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        Config::load(profile, Some(file.path()), Default::default())
-    }
-
-    fn faults(text: &str) -> Vec<String> {
-        let error = load(Profile::Production, text).expect_err("should be refused");
-        error.faults.into_iter().map(|fault| fault.setting).collect()
-    }
+    use super::{
+        super::testing::{faults, load},
+        *,
+    };
 
     #[test]
     fn the_built_in_files_are_good() {

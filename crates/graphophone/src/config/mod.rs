@@ -4,6 +4,8 @@ mod callbacks;
 mod check;
 mod issuers;
 mod layers;
+#[cfg(test)]
+mod testing;
 mod values;
 
 use std::{
