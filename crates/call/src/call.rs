@@ -236,7 +236,14 @@ impl Call {
     fn handle_leg(&mut self, now: Instant, event: LegEvent) {
         match (self.state, event) {
             (CallState::Terminated, _)
-            | (_, LegEvent::Ringing | LegEvent::Tone(_))
+            | (
+                _,
+                LegEvent::Ringing
+                | LegEvent::Tone(_)
+                | LegEvent::ReferAccepted
+                | LegEvent::ReferRefused
+                | LegEvent::ReferEnded(_),
+            )
             | (
                 CallState::Incoming | CallState::Established | CallState::Terminating,
                 LegEvent::Answered,

@@ -11,6 +11,16 @@ pub enum LegCommand {
     Reject(RejectReason),
     /// End the leg in whatever state it is (SIP: CANCEL, BYE, or a final error).
     HangUp,
+    /// Ask the far end of an answered leg to call somebody else in our place (SIP: REFER,
+    /// RFC 3515). Answered by [`LegEvent::ReferAccepted`] and later [`LegEvent::ReferEnded`], by
+    /// the latter alone, or by [`LegEvent::ReferRefused`]; each at most once.
+    Refer {
+        /// SIP URI of who is to be called.
+        target: String,
+        /// Value of the Replaces header that the far end is to call with (RFC 3891): its call
+        /// takes the place of that dialog at the target.
+        replaces: Option<String>,
+    },
 }
 
 /// Why an incoming leg is refused. Graph page "call: reject"; SIP status by spec/state-machines.md §1.
@@ -39,6 +49,13 @@ pub enum LegEvent {
     },
     /// The far end pressed a key (RFC 4733), once per press.
     Tone(Tone),
+    /// The far end takes on our Refer and tries the target now.
+    ReferAccepted,
+    /// The far end cannot or will not take on a Refer: nothing was tried, and the leg is as before.
+    ReferRefused,
+    /// What became of our Refer: the far end reached the target, or did not, and why; then the leg
+    /// is as before. On success the leg is for us to hang up.
+    ReferEnded(Result<(), ResultInfo>),
     /// The leg is gone, and nothing more comes from it.
     Ended(ResultInfo),
 }

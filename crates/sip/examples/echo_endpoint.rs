@@ -152,7 +152,14 @@ async fn serve(
                 }
                 return answered && result.code == 200;
             }
-            LegSignal::Event(LegEvent::Ringing | LegEvent::Media { .. } | LegEvent::Tone(_)) => {}
+            LegSignal::Event(
+                LegEvent::Ringing
+                | LegEvent::Media { .. }
+                | LegEvent::Tone(_)
+                | LegEvent::ReferAccepted
+                | LegEvent::ReferRefused
+                | LegEvent::ReferEnded(_),
+            ) => {}
         }
     }
     false

@@ -63,6 +63,9 @@ impl LegHandle {
                 wishes.decision.get_or_insert(Decision::Reject(reason));
             }
             LegCommand::HangUp => wishes.hang_up = true,
+            LegCommand::Refer { target, replaces } => {
+                wishes.refer = Some(ReferWish { target, replaces });
+            }
         });
     }
 
@@ -121,11 +124,19 @@ pub(crate) enum Decision {
     Decline,
 }
 
+/// Whom the far end is to call in our place, and in place of which dialog.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReferWish {
+    pub(crate) target: String,
+    pub(crate) replaces: Option<String>,
+}
+
 /// What a call wants of one leg; each wish at most once.
 #[derive(Default)]
 pub(crate) struct Wishes {
     pub(crate) attachment: Option<Attachment>,
     pub(crate) decision: Option<Decision>,
+    pub(crate) refer: Option<ReferWish>,
     /// The answer may be acknowledged.
     pub(crate) has_kept_dialog: bool,
     pub(crate) hang_up: bool,

@@ -307,6 +307,9 @@ impl Shell {
         if wishes.has_kept_dialog {
             self.user_agent.kept(leg);
         }
+        if let Some(wish) = wishes.refer {
+            self.user_agent.refer(now, leg, &wish);
+        }
         if wishes.hang_up || wishes.dropped {
             self.user_agent.hang_up(now, leg);
         }

@@ -252,7 +252,10 @@ impl PhoneCall {
                 self.0.lock_recorder().tone(tone.event_code());
                 None
             }
-            LegEvent::Media { .. } => None,
+            LegEvent::Media { .. }
+            | LegEvent::ReferAccepted
+            | LegEvent::ReferRefused
+            | LegEvent::ReferEnded(_) => None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod kept;
 mod leg;
 mod message;
 mod outgoing;
+mod refer;
 mod register;
 mod screening;
 mod terse;

@@ -192,6 +192,9 @@ impl Leg {
                 LegEvent::Media { active: true } => break,
                 other @ (LegEvent::Media { active: false }
                 | LegEvent::Tone(_)
+                | LegEvent::ReferAccepted
+                | LegEvent::ReferRefused
+                | LegEvent::ReferEnded(_)
                 | LegEvent::Ended(_)) => panic!("{other:?} instead of media"),
             }
         }

@@ -178,7 +178,14 @@ impl Model {
             }
             (Incoming | Establishing, LegEvent::Media { active }) => self.media = *active,
             (_, LegEvent::Ended(result)) => self.terminate(result.subcode),
-            (_, LegEvent::Ringing | LegEvent::Tone(_))
+            (
+                _,
+                LegEvent::Ringing
+                | LegEvent::Tone(_)
+                | LegEvent::ReferAccepted
+                | LegEvent::ReferRefused
+                | LegEvent::ReferEnded(_),
+            )
             | (Incoming | Established | Terminating | Terminated, LegEvent::Answered)
             | (Terminating | Terminated, LegEvent::Media { .. }) => {}
         }

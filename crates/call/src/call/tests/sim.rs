@@ -193,6 +193,9 @@ pub(super) fn line(output: &Output) -> String {
         Output::Leg(LegCommand::Answer) => "leg answer".into(),
         Output::Leg(LegCommand::Reject(reason)) => format!("leg reject {reason:?}").to_lowercase(),
         Output::Leg(LegCommand::HangUp) => "leg hang up".into(),
+        Output::Leg(LegCommand::Refer { target, replaces }) => {
+            format!("leg refer {target} {replaces:?}")
+        }
     }
 }
 

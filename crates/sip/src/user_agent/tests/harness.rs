@@ -192,9 +192,13 @@ impl Bench {
     pub(super) fn take_end(&mut self) -> ResultInfo {
         let mut ends = self.take_events().into_iter().filter_map(|event| match event {
             LegEvent::Ended(result) => Some(result),
-            LegEvent::Ringing | LegEvent::Answered | LegEvent::Media { .. } | LegEvent::Tone(_) => {
-                None
-            }
+            LegEvent::Ringing
+            | LegEvent::Answered
+            | LegEvent::Media { .. }
+            | LegEvent::Tone(_)
+            | LegEvent::ReferAccepted
+            | LegEvent::ReferRefused
+            | LegEvent::ReferEnded(_) => None,
         });
         let result = ends.next().expect("the leg has not ended");
         assert!(ends.next().is_none(), "ended twice");
