@@ -3,15 +3,18 @@
 use std::{collections::VecDeque, time::Instant};
 
 use crate::{
-    command::{Command, Rejection},
+    command::Rejection,
     ids::OperationId,
-    input::{Input, PlayoutEvent, PromptEvent},
-    leg::{LegCommand, LegEvent, RejectReason},
+    input::{Input, PlayoutEvent, PromptEvent, TonesEvent},
+    key_presses::KeyPresses,
+    leg::{LegCommand, RejectReason},
     media_queue::{Context, MediaQueue},
-    operation::{CompletionReason, Operation, OperationKind, OperationStatus, ResultInfo},
+    operation::{CompletionReason, Operation, ResultInfo},
     output::{Notification, Output},
     settings::Settings,
     timer::{Timer, TimerTable},
+    tone_sequences::ToneSequences,
+    tones::Tone,
 };
 
 /// Who started the call.
@@ -23,7 +26,8 @@ pub enum Direction {
     Outgoing,
 }
 
-/// Graph `callState`, as far as a service-hosted peer-to-peer call takes it.
+/// Graph `callState`. `ringing` (beta) is no state of its own here but a notification; `hold` is
+/// established without active audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallState {
     /// Rings here and waits for the bot.
@@ -32,6 +36,12 @@ pub enum CallState {
     Establishing,
     /// Both ends are connected.
     Established,
+    /// The far end was asked to call somebody else.
+    Transferring,
+    /// The far end has agreed to that and is at it.
+    TransferAccepted,
+    /// The bot has named others who are to answer instead of it.
+    Redirecting,
     /// The bot hung up; the far end has not confirmed.
     Terminating,
     /// Over. Nothing leaves this state.
@@ -47,7 +57,11 @@ pub struct Call {
     service_hosted: bool,
     state: CallState,
     media_active: bool,
+    /// The far end was heard to ring.
+    rang: bool,
     queue: MediaQueue,
+    sequences: ToneSequences,
+    key_presses: KeyPresses,
     /// What the leg's end is reported as, when it was our wish.
     end_as: Option<ResultInfo>,
     timers: TimerTable,
@@ -89,7 +103,10 @@ impl Call {
             service_hosted,
             state,
             media_active: false,
+            rang: false,
             queue: MediaQueue::default(),
+            sequences: ToneSequences::default(),
+            key_presses: KeyPresses::default(),
             end_as: None,
             timers: TimerTable::default(),
             outputs: VecDeque::new(),
@@ -110,6 +127,12 @@ impl Call {
             }
             Input::Playout(PlayoutEvent::Failed(id)) => {
                 self.with_queue(now, |queue, cx| queue.playout_failed(id, cx));
+            }
+            Input::Tones(TonesEvent::Sent(id)) => {
+                self.sequences.ended(id, Ok(()), &mut self.outputs);
+            }
+            Input::Tones(TonesEvent::Failed(id, result)) => {
+                self.sequences.ended(id, Err(result), &mut self.outputs);
             }
             Input::ServerStops => self.handle_server_stop(now),
             Input::Timeout => self.handle_timeout(now),
@@ -145,145 +168,18 @@ impl Call {
     /// Whether a media operation plays or waits that will come to its end by itself: a loop does not,
     /// nor what waits behind one. A server that drains lets such a call go on.
     pub fn is_playing_to_an_end(&self) -> bool {
-        self.state == CallState::Established && self.queue.is_ending()
+        self.state == CallState::Established
+            && (self.queue.is_ending() || !self.sequences.is_empty())
     }
 
     /// An operation that has not ended yet.
     pub fn operation(&self, id: OperationId) -> Option<&Operation> {
-        self.queue.operation(id)
+        self.queue.operation(id).or_else(|| self.sequences.operation(id))
     }
 
-    fn handle_command(&mut self, now: Instant, command: Command) -> Result<(), Rejection> {
-        match (self.state, command) {
-            (CallState::Terminating | CallState::Terminated, _) => Err(Rejection::Terminated),
-            (CallState::Incoming, Command::Answer) => {
-                self.timers.stop(Timer::Answer);
-                self.timers.set(Timer::Establish, now + self.settings.terminate_within);
-                self.start_keep_alive(now);
-                self.enter(CallState::Establishing);
-                self.notify(Notification::Establishing);
-                self.outputs.push_back(Output::Leg(LegCommand::Answer));
-                Ok(())
-            }
-            (CallState::Establishing | CallState::Established, Command::Answer) => {
-                Err(Rejection::WrongState)
-            }
-            (
-                CallState::Incoming | CallState::Establishing | CallState::Established,
-                Command::HangUp,
-            ) => {
-                let leg = if self.state == CallState::Incoming {
-                    LegCommand::Reject(RejectReason::None)
-                } else {
-                    LegCommand::HangUp
-                };
-                self.end_as = Some(ended_by_bot());
-                self.hang_up(now, leg);
-                Ok(())
-            }
-            (CallState::Incoming, Command::KeepAlive) => Err(Rejection::WrongState),
-            (CallState::Establishing | CallState::Established, Command::KeepAlive) => {
-                self.start_keep_alive(now);
-                Ok(())
-            }
-            (
-                CallState::Incoming | CallState::Establishing,
-                Command::PlayPrompt { .. } | Command::CancelMediaProcessing { .. },
-            ) => Err(Rejection::NotEstablished),
-            (
-                CallState::Established,
-                Command::PlayPrompt { .. } | Command::CancelMediaProcessing { .. },
-            ) if !self.service_hosted => Err(Rejection::NotServiceHosted),
-            (CallState::Established, Command::PlayPrompt { .. })
-                if self.queue.len() >= self.settings.queue_limit =>
-            {
-                Err(Rejection::QueueFull)
-            }
-            (
-                CallState::Established,
-                Command::PlayPrompt { operation, prompts, looping, client_context },
-            ) => {
-                let operation = Operation {
-                    id: operation,
-                    kind: OperationKind::PlayPrompt { prompts: prompts.into(), looping },
-                    status: OperationStatus::Running,
-                    client_context,
-                    completion_reason: None,
-                    result: None,
-                };
-                self.with_queue(now, |queue, cx| queue.push(operation, cx));
-                Ok(())
-            }
-            (
-                CallState::Established,
-                Command::CancelMediaProcessing { operation, scope, client_context },
-            ) => {
-                // Completed in the response already: no notification follows (Graph commsOperation).
-                self.outputs.push_back(Output::CommitOperation(Operation {
-                    id: operation,
-                    kind: OperationKind::CancelMediaProcessing,
-                    status: OperationStatus::Completed,
-                    client_context,
-                    completion_reason: None,
-                    result: Some(ResultInfo::completed()),
-                }));
-                self.with_queue(now, |queue, cx| queue.cancel(scope, cx));
-                Ok(())
-            }
-        }
-    }
-
-    fn handle_leg(&mut self, now: Instant, event: LegEvent) {
-        match (self.state, event) {
-            (CallState::Terminated, _)
-            | (
-                _,
-                LegEvent::Ringing
-                | LegEvent::Tone(_)
-                | LegEvent::ReferAccepted
-                | LegEvent::ReferRefused
-                | LegEvent::ReferEnded(_),
-            )
-            | (
-                CallState::Incoming | CallState::Established | CallState::Terminating,
-                LegEvent::Answered,
-            )
-            | (CallState::Terminating, LegEvent::Media { .. }) => {}
-            // Early media, or a leg whose audio is quicker than its signalling: told once
-            // established.
-            (CallState::Incoming | CallState::Establishing, LegEvent::Media { active }) => {
-                self.media_active = active;
-            }
-            (CallState::Establishing, LegEvent::Answered) => {
-                self.timers.stop(Timer::Establish);
-                if let (Direction::Outgoing, Some(longest)) =
-                    (self.direction, self.settings.longest_outgoing)
-                {
-                    self.timers.set(Timer::Longest, now + longest);
-                }
-                self.enter(CallState::Established);
-                self.notify(Notification::Established);
-                if self.media_active {
-                    self.tell_media(now);
-                }
-            }
-            (CallState::Established, LegEvent::Media { active }) => {
-                if active != self.media_active {
-                    self.media_active = active;
-                    self.tell_media(now);
-                }
-            }
-            (
-                CallState::Incoming
-                | CallState::Establishing
-                | CallState::Established
-                | CallState::Terminating,
-                LegEvent::Ended(result),
-            ) => {
-                let result = self.end_as.take().unwrap_or(result);
-                self.terminate(now, result);
-            }
-        }
+    /// The last key press that the bot was told of, with its `sequenceId`.
+    pub fn last_tone(&self) -> Option<(Tone, u64)> {
+        self.key_presses.last()
     }
 
     fn handle_prompt(&mut self, now: Instant, event: PromptEvent) {
@@ -295,71 +191,39 @@ impl Call {
     }
 
     fn handle_server_stop(&mut self, now: Instant) {
-        let leg = match self.state {
-            CallState::Terminated => return,
-            CallState::Incoming => LegCommand::Reject(RejectReason::None),
-            CallState::Establishing | CallState::Established | CallState::Terminating => {
-                LegCommand::HangUp
-            }
-        };
-        self.outputs.push_back(Output::Leg(leg));
+        if self.state == CallState::Terminated {
+            return;
+        }
+        self.outputs.push_back(Output::Leg(self.parting()));
         let stopping = || ResultInfo::new(500, 9999, "Action failed, the server is stopping.");
         // As after a crash: Graph has no rule for it, and a bot that waits must hear of it.
         self.with_queue(now, |queue, cx| {
             queue.drop_all(CompletionReason::Unknown, stopping, true, cx)
         });
+        self.sequences.drop_all(CompletionReason::Unknown, stopping, true, &mut self.outputs);
         // A call that its bot has hung up ends as that.
         let result = self.end_as.take();
         let text = "The server is stopping.";
         self.terminate(now, result.unwrap_or_else(|| ResultInfo::of_call(500, 9999, text)));
     }
 
-    fn handle_timeout(&mut self, now: Instant) {
-        while let Some(timer) = self.timers.pop_expired(now) {
-            match timer {
-                Timer::Answer => {
-                    self.outputs.push_back(Output::Leg(LegCommand::Reject(RejectReason::None)));
-                    let text = "The incoming call was not answered in time.";
-                    self.terminate(now, ResultInfo::of_call(408, 8587, text));
-                }
-                Timer::Establish => {
-                    self.outputs.push_back(Output::Leg(LegCommand::HangUp));
-                    self.terminate(now, self.not_established());
-                }
-                Timer::KeepAlive => {
-                    self.outputs.push_back(Output::Leg(LegCommand::HangUp));
-                    let text = "No keepAlive was received in time.";
-                    self.terminate(now, ResultInfo::of_call(408, 8537, text));
-                }
-                Timer::Longest => {
-                    self.outputs.push_back(Output::Leg(LegCommand::HangUp));
-                    let text = "The call has lasted as long as any may.";
-                    self.terminate(now, ResultInfo::of_call(403, 10199, text));
-                }
-                Timer::StartGrace => {
-                    self.with_queue(now, |queue, cx| queue.start_grace_expired(cx));
-                }
-                Timer::Terminate => {
-                    let result = self.end_as.take().unwrap_or_else(ended_by_bot);
-                    self.terminate(now, result);
-                }
-            }
-        }
-    }
-
     fn tell_media(&mut self, now: Instant) {
         let active = self.media_active;
         self.notify(Notification::Media { active });
         self.with_queue(now, |queue, cx| queue.set_media(active, cx));
+        self.sequences.set_media(active, &mut self.outputs);
     }
 
-    /// Why a call ends whose leg said nothing for too long.
-    fn not_established(&self) -> ResultInfo {
-        match self.direction {
-            Direction::Incoming => {
-                ResultInfo::of_call(408, 1106, "The far end did not acknowledge the answer.")
-            }
-            Direction::Outgoing => ResultInfo::of_call(408, 10057, "The far end did not answer."),
+    /// What the leg is asked when our side ends the call.
+    fn parting(&self) -> LegCommand {
+        match self.state {
+            CallState::Incoming | CallState::Redirecting => LegCommand::Reject(RejectReason::None),
+            CallState::Establishing
+            | CallState::Established
+            | CallState::Transferring
+            | CallState::TransferAccepted
+            | CallState::Terminating
+            | CallState::Terminated => LegCommand::HangUp,
         }
     }
 
@@ -373,14 +237,17 @@ impl Call {
     }
 
     fn terminate(&mut self, now: Instant, result: ResultInfo) {
+        self.end(now, result.clone(), Notification::Terminated(result));
+    }
+
+    /// Ends the call; `told` is the last that its bot hears of it.
+    fn end(&mut self, now: Instant, result: ResultInfo, told: Notification) {
         self.drop_operations(now);
         self.timers.stop_all();
         self.state = CallState::Terminated;
-        self.outputs.push_back(Output::CommitState {
-            state: CallState::Terminated,
-            result: Some(result.clone()),
-        });
-        self.notify(Notification::Terminated(result));
+        self.outputs
+            .push_back(Output::CommitState { state: CallState::Terminated, result: Some(result) });
+        self.notify(told);
     }
 
     fn drop_operations(&mut self, now: Instant) {
@@ -389,6 +256,7 @@ impl Call {
         self.with_queue(now, |queue, cx| {
             queue.drop_all(reason, ResultInfo::cancelled, notify, cx);
         });
+        self.sequences.drop_all(reason, ResultInfo::cancelled, notify, &mut self.outputs);
     }
 
     fn enter(&mut self, state: CallState) {
@@ -419,9 +287,16 @@ fn ended_by_bot() -> ResultInfo {
     ResultInfo::of_call(200, 7000, "The call was ended by the bot.")
 }
 
+fn rejected_by_bot() -> ResultInfo {
+    ResultInfo::of_call(403, 7000, "The call was rejected by the bot.")
+}
+
+mod commands;
+mod legs;
 #[cfg(any(test, feature = "fuzzing"))]
 #[cfg_attr(not(feature = "fuzzing"), expect(unreachable_pub, reason = "public for fuzz/ only"))]
 #[cfg_attr(feature = "fuzzing", expect(missing_docs, reason = "for fuzz/, not for users"))]
 pub(crate) mod model;
 #[cfg(test)]
 mod tests;
+mod timeouts;

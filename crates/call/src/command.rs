@@ -1,12 +1,16 @@
 //! What a bot may ask of a call, and why it may be refused.
 
-use crate::{ids::OperationId, operation::MediaPrompt};
+use std::time::Duration;
+
+use crate::{ids::OperationId, leg::RejectReason, operation::MediaPrompt, tones::Tone};
 
 /// One variant per Graph action on a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Graph "call: answer".
     Answer,
+    /// Graph "call: reject".
+    Reject(RejectReason),
     /// Graph "Delete call".
     HangUp,
     /// Graph "call: keepAlive".
@@ -31,6 +35,50 @@ pub enum Command {
         /// Echoed on the operation.
         client_context: Option<String>,
     },
+    /// Graph "call: subscribeToTone".
+    SubscribeToTone {
+        /// Id of the operation that is made.
+        operation: OperationId,
+        /// Echoed on the operation.
+        client_context: Option<String>,
+    },
+    /// Graph "call: sendDtmfTones".
+    SendDtmfTones {
+        /// Id of the operation that is made.
+        operation: OperationId,
+        /// At least one tone, in order.
+        tones: Vec<Tone>,
+        /// Silence between two tones.
+        delay: Duration,
+        /// Echoed on the operation.
+        client_context: Option<String>,
+    },
+}
+
+impl Command {
+    /// The operation that it makes, if it makes one.
+    pub fn operation(&self) -> Option<OperationId> {
+        match self {
+            Self::PlayPrompt { operation, .. }
+            | Self::CancelMediaProcessing { operation, .. }
+            | Self::SubscribeToTone { operation, .. }
+            | Self::SendDtmfTones { operation, .. } => Some(*operation),
+            Self::Answer | Self::Reject(_) | Self::HangUp | Self::KeepAlive => None,
+        }
+    }
+
+    /// Whether nothing is done before it is durable, so that it can be taken back. Sound that a
+    /// cancel or a hang-up has stopped cannot.
+    pub fn can_be_taken_back(&self) -> bool {
+        match self {
+            Self::PlayPrompt { .. }
+            | Self::SubscribeToTone { .. }
+            | Self::SendDtmfTones { .. }
+            | Self::Answer
+            | Self::Reject(_) => true,
+            Self::CancelMediaProcessing { .. } | Self::HangUp | Self::KeepAlive => false,
+        }
+    }
 }
 
 /// How much a cancelMediaProcessing cancels (the old beta member `all`).

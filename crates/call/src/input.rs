@@ -15,6 +15,8 @@ pub enum Input {
     Prompt(PromptEvent),
     /// The playout tells something.
     Playout(PlayoutEvent),
+    /// The sending of tones tells something.
+    Tones(TonesEvent),
     /// The server stops in order: the call and everything that runs in it ends now, and the bot is
     /// told why.
     ServerStops,
@@ -52,4 +54,13 @@ pub enum PlayoutEvent {
     Finished(OperationId),
     /// The engine cannot play it, or cannot go on. The operation fails, and the next one starts.
     Failed(OperationId),
+}
+
+/// News of the tones that [`Output::SendTones`](crate::Output::SendTones) asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TonesEvent {
+    /// The last one has left.
+    Sent(OperationId),
+    /// They cannot be sent, or not to the end; the result is what the bot is told.
+    Failed(OperationId, ResultInfo),
 }

@@ -17,6 +17,7 @@ mod call;
 mod command;
 mod ids;
 mod input;
+mod key_presses;
 mod leg;
 mod media_queue;
 mod operation;
@@ -24,12 +25,13 @@ mod output;
 mod playback;
 mod settings;
 mod timer;
+mod tone_sequences;
 mod tones;
 
 pub use call::{Call, CallState, Direction};
 pub use command::{CancelScope, Command, Rejection};
 pub use ids::{AppId, CallId, OperationId, TenantId};
-pub use input::{Input, PlayoutEvent, PromptEvent};
+pub use input::{Input, PlayoutEvent, PromptEvent, TonesEvent};
 pub use leg::{LegCommand, LegEvent, RejectReason};
 pub use operation::{
     CompletionReason, MediaPrompt, Operation, OperationKind, OperationStatus, ResultInfo,

@@ -58,7 +58,9 @@ impl MediaQueue {
     pub(crate) fn is_ending(&self) -> bool {
         self.items.front().is_some_and(|head| match &head.operation.kind {
             OperationKind::PlayPrompt { looping, .. } => !looping,
-            OperationKind::CancelMediaProcessing => false,
+            OperationKind::CancelMediaProcessing
+            | OperationKind::SubscribeToTone
+            | OperationKind::SendDtmfTones { .. } => false,
         })
     }
 

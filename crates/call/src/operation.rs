@@ -1,8 +1,8 @@
 //! `commsOperation` and what becomes of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::ids::OperationId;
+use crate::{ids::OperationId, tones::Tone};
 
 /// A media operation that a bot asked for and that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,24 @@ pub struct Operation {
     pub result: Option<ResultInfo>,
 }
 
+impl Operation {
+    /// An operation that has just been accepted.
+    pub(crate) fn running(
+        id: OperationId,
+        kind: OperationKind,
+        client_context: Option<String>,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            status: OperationStatus::Running,
+            client_context,
+            completion_reason: None,
+            result: None,
+        }
+    }
+}
+
 /// One variant per operation type of Graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperationKind {
@@ -33,6 +51,15 @@ pub enum OperationKind {
     },
     /// `cancelMediaProcessingOperation`.
     CancelMediaProcessing,
+    /// `subscribeToToneOperation`.
+    SubscribeToTone,
+    /// `sendDtmfTonesOperation`.
+    SendDtmfTones {
+        /// At least one, in order; shared, because operations are copied at each step.
+        tones: Arc<[Tone]>,
+        /// Silence between two of them.
+        delay: Duration,
+    },
 }
 
 /// Graph `mediaPrompt` with its `mediaInfo`.
@@ -115,6 +142,11 @@ impl ResultInfo {
     /// Good prompts that the playout engine could not send.
     pub fn play_failed() -> Self {
         Self::new(500, 8511, "Action failed, the prompt could not be played.")
+    }
+
+    /// Tones that could not be sent; `cause` says why.
+    pub fn tones_failed(cause: &str) -> Self {
+        Self::new(500, 9999, format!("Action failed, the tones could not be sent. {cause}"))
     }
 
     /// A prompt that is not audio we can play; `cause` names what was found instead.

@@ -1,12 +1,13 @@
 //! What a call wants done, and what its bot is told.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     call::CallState,
     ids::OperationId,
     leg::LegCommand,
     operation::{MediaPrompt, Operation, ResultInfo},
+    tones::Tone,
 };
 
 /// Anything the call wants done; see the contract in the crate's documentation.
@@ -52,6 +53,15 @@ pub enum Output {
     },
     /// Stop the playout; nothing of it may be audible behind this output.
     StopPlayout(OperationId),
+    /// Send these tones to the far end, in order; what plays waits for them.
+    SendTones {
+        /// The operation.
+        operation: OperationId,
+        /// At least one.
+        tones: Arc<[Tone]>,
+        /// Silence between two of them.
+        delay: Duration,
+    },
     /// Tell the leg.
     Leg(LegCommand),
 }
@@ -63,6 +73,8 @@ pub enum Notification {
     Incoming,
     /// `updated`, state establishing.
     Establishing,
+    /// `updated`, state ringing; for bots of beta only (spec/state-machines.md §1).
+    Ringing,
     /// `updated`, state established, without mediaState.
     Established,
     /// `updated`, state established with mediaState.
@@ -70,10 +82,19 @@ pub enum Notification {
         /// `mediaState.audio` is active, else inactive.
         active: bool,
     },
+    /// `updated`, state established with toneInfo.
+    Tone {
+        /// The key that was pressed.
+        tone: Tone,
+        /// Graph `sequenceId`, from 1.
+        sequence: u64,
+    },
     /// `deleted` of an operation.
     OperationEnded(Operation),
     /// `updated`, state terminating; only when the bot itself hangs up.
     Terminating,
+    /// `deleted`, without a state: the bot has rejected the call (Graph "call: reject").
+    Rejected,
     /// `deleted`, state terminated.
     Terminated(ResultInfo),
 }

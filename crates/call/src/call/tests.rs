@@ -7,3 +7,5 @@ mod model;
 mod playing;
 mod sim;
 mod state_docs;
+mod tones;
+mod verbs;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::named::name;
 use crate::{
     CallState, Input, LegCommand, Notification, Operation, OperationId, OperationKind,
-    OperationStatus, Output, PlayoutEvent, ResultInfo,
+    OperationStatus, Output, PlayoutEvent, ResultInfo, TonesEvent,
 };
 
 /// (prompts handed over, sealed, looping)
@@ -23,6 +23,10 @@ pub(super) struct Judge {
     started: BTreeSet<OperationId>,
     pub(super) ended: Vec<(OperationId, u32)>,
     pub(super) told: Vec<OperationId>,
+    /// Tones that are being sent.
+    pub(super) sending: Option<OperationId>,
+    /// Accepted sequences of tones, in order.
+    pub(super) sequences: VecDeque<OperationId>,
     /// What was told of the call itself.
     pub(super) call_told: Vec<&'static str>,
     pub(super) legs: Vec<LegCommand>,
@@ -38,6 +42,11 @@ impl Judge {
         {
             self.playing = None;
         }
+        if let Input::Tones(TonesEvent::Sent(id) | TonesEvent::Failed(id, _)) = input
+            && self.sending == Some(*id)
+        {
+            self.sending = None;
+        }
     }
 
     pub(super) fn see(&mut self, output: &Output) {
@@ -47,6 +56,7 @@ impl Judge {
                 assert_eq!(result.is_some(), *state == CallState::Terminated);
                 if *state == CallState::Terminated {
                     assert!(self.running.is_empty(), "terminated with running operations");
+                    assert!(self.sequences.is_empty(), "terminated with tones to be sent");
                     assert_eq!(self.playing, None, "terminated with a playout");
                 }
                 self.state = Some((*state, result.clone()));
@@ -75,6 +85,11 @@ impl Judge {
                 let stopped = self.playing.take().map(|(playing, _)| playing);
                 assert_eq!(stopped, Some(*operation), "stopped what does not play");
             }
+            Output::SendTones { operation, tones, .. } => {
+                assert_eq!(self.sending.replace(*operation), None, "two sequences at a time");
+                assert_eq!(self.sequences.front(), Some(operation), "tones out of order");
+                assert!(!tones.is_empty());
+            }
             Output::Leg(command) => self.legs.push(command.clone()),
         }
     }
@@ -88,12 +103,30 @@ impl Judge {
         );
         if operation.status == OperationStatus::Running {
             assert_eq!(operation.result, None);
-            return self.running.push_back(operation.id);
+            let queue = match operation.kind {
+                OperationKind::SendDtmfTones { .. } => &mut self.sequences,
+                OperationKind::PlayPrompt { .. }
+                | OperationKind::CancelMediaProcessing
+                | OperationKind::SubscribeToTone => &mut self.running,
+            };
+            return queue.push_back(operation.id);
         }
         let result = operation.result.as_ref().expect("final operations have a result");
-        assert_eq!(operation.status == OperationStatus::Completed, result.subcode == 0);
         self.ended.push((operation.id, result.subcode));
-        if operation.kind != OperationKind::CancelMediaProcessing {
+        let is_completed = operation.status == OperationStatus::Completed;
+        match operation.kind {
+            OperationKind::SendDtmfTones { .. } => {
+                assert_eq!(self.sequences.pop_front(), Some(operation.id), "not in order");
+                // The end of the call cuts what is being sent.
+                self.sending = self.sending.filter(|sending| *sending != operation.id);
+                return;
+            }
+            OperationKind::PlayPrompt { .. }
+            | OperationKind::CancelMediaProcessing
+            | OperationKind::SubscribeToTone => {}
+        }
+        assert_eq!(is_completed, result.subcode == 0);
+        if matches!(operation.kind, OperationKind::PlayPrompt { .. }) {
             assert_eq!(self.running.pop_front(), Some(operation.id), "not first in, first out");
             assert!(
                 self.playing.is_none_or(|(playing, _)| playing != operation.id),
@@ -112,6 +145,19 @@ impl Judge {
             Notification::Establishing => {
                 assert_eq!(*state, CallState::Establishing);
                 "establishing"
+            }
+            Notification::Ringing => {
+                assert_eq!(*state, CallState::Establishing);
+                "ringing"
+            }
+            Notification::Tone { .. } => {
+                assert_eq!(*state, CallState::Established);
+                "tone"
+            }
+            Notification::Rejected => {
+                assert_eq!(*state, CallState::Terminated);
+                self.over = true;
+                "rejected"
             }
             Notification::Established => {
                 assert_eq!(*state, CallState::Established);

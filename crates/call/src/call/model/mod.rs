@@ -9,10 +9,11 @@ mod reference;
 use std::time::{Duration, Instant};
 
 use self::judge::Judge;
-use self::named::{broke, cancel, failed, id, name, play, ready};
+use self::named::{broke, cancel, failed, id, name, play, press, ready, subscribe};
 use self::reference::Model;
 use crate::{
-    Call, CallState, CancelScope, Command, Input, LegEvent, Output, PlayoutEvent, Settings,
+    Call, CallState, CancelScope, Command, Input, LegEvent, Output, PlayoutEvent, ResultInfo,
+    Settings, Tone, TonesEvent,
 };
 
 /// A case to be run.
@@ -31,6 +32,8 @@ pub enum Step {
         looping: bool,
     },
     Cancel(CancelScope),
+    Press,
+    Subscribe,
     Command(Command),
     Leg(LegEvent),
     Ready {
@@ -47,6 +50,10 @@ pub enum Step {
     },
     Broke {
         operation: usize,
+    },
+    /// The tones that are being sent have left, or cannot be sent.
+    Pressed {
+        well: bool,
     },
     /// What is playing was played to its end.
     PlayedOut,
@@ -93,6 +100,8 @@ impl Run {
                 Input::Command(play(self.next_letter(), prompts, looping))
             }
             Step::Cancel(scope) => Input::Command(cancel(self.next_letter(), scope)),
+            Step::Press => Input::Command(press(self.next_letter(), &[Tone::Tone1, Tone::Pound])),
+            Step::Subscribe => Input::Command(subscribe(self.next_letter())),
             Step::Command(command) => Input::Command(command),
             Step::Leg(event) => Input::Leg(event),
             Step::Ready { operation, index, time } => {
@@ -105,6 +114,16 @@ impl Run {
                 Input::Playout(PlayoutEvent::Finished(id(self.letter(operation))))
             }
             Step::Broke { operation } => Input::Playout(broke(self.letter(operation))),
+            Step::Pressed { well } => {
+                // Of a sequence that is not being sent, too: it is absorbed.
+                let sent = self.judge.sending.or(self.judge.sequences.front().copied());
+                let Some(operation) = sent else { return };
+                Input::Tones(if well {
+                    TonesEvent::Sent(operation)
+                } else {
+                    TonesEvent::Failed(operation, ResultInfo::tones_failed("The engine is gone."))
+                })
+            }
             Step::PlayedOut => match self.judge.playing {
                 Some((operation, _)) => Input::Playout(PlayoutEvent::Finished(operation)),
                 None => return,
@@ -142,6 +161,9 @@ impl Run {
         }
         assert_eq!(self.judge.running, self.model.running(), "queue");
         assert_eq!(self.judge.playing, self.model.playing(), "playout");
+        assert_eq!(self.judge.sequences, self.model.sequences(), "sequences of tones");
+        assert_eq!(self.judge.sending, self.model.sending(), "tones being sent");
+        assert_eq!(self.call.last_tone().map(|(_, number)| number), self.model.last_tone());
         assert_eq!(self.judge.ended, self.model.ended, "ended operations");
         assert_eq!(self.judge.told, self.model.told, "notified operations");
         assert_eq!(self.judge.call_told, self.model.call_told, "what was told of the call");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
-    CancelScope, Command, MediaPrompt, OperationId, PlayoutEvent, PromptEvent, ResultInfo,
+    CancelScope, Command, MediaPrompt, OperationId, PlayoutEvent, PromptEvent, ResultInfo, Tone,
 };
 
 pub(crate) const ALL: CancelScope = CancelScope::All;
@@ -34,6 +34,16 @@ pub(crate) fn play(name: char, prompts: usize, looping: bool) -> Command {
 
 pub(crate) fn cancel(name: char, scope: CancelScope) -> Command {
     Command::CancelMediaProcessing { operation: id(name), scope, client_context: None }
+}
+
+pub(crate) fn press(name: char, tones: &[Tone]) -> Command {
+    let delay = Duration::from_millis(300);
+    let (operation, client_context) = (id(name), Some(format!("context of {name}")));
+    Command::SendDtmfTones { operation, tones: tones.to_vec(), delay, client_context }
+}
+
+pub(crate) fn subscribe(name: char) -> Command {
+    Command::SubscribeToTone { operation: id(name), client_context: None }
 }
 
 pub(crate) fn ready(name: char, index: usize, duration: Duration) -> PromptEvent {

@@ -10,7 +10,7 @@ use super::judge::{Playout, media};
 use super::named::ALL;
 use crate::{
     CallState, Command, Input, LegCommand, LegEvent, OperationId, PlayoutEvent, PromptEvent,
-    RejectReason, Rejection,
+    RejectReason, Rejection, TonesEvent,
 };
 
 /// One operation of the model: per prompt nothing, its playing time, or broken.
@@ -26,6 +26,11 @@ pub(super) struct Model {
     pub(super) state: CallState,
     pub(super) media: bool,
     queue: VecDeque<Queued>,
+    sequences: VecDeque<OperationId>,
+    is_sending: bool,
+    subscribed: bool,
+    tones: u64,
+    rang: bool,
     /// What of the queue's head is playing.
     playout: Option<Playout>,
     pub(super) timers: BTreeMap<&'static str, Instant>,
@@ -55,6 +60,11 @@ impl Model {
             state,
             media: false,
             queue,
+            sequences: VecDeque::new(),
+            is_sending: false,
+            subscribed: false,
+            tones: 0,
+            rang: false,
             playout: None,
             timers,
             end: None,
@@ -71,6 +81,18 @@ impl Model {
 
     pub(super) fn playing(&self) -> Option<(OperationId, Playout)> {
         self.queue.front().map(|head| head.id).zip(self.playout)
+    }
+
+    pub(super) fn sequences(&self) -> VecDeque<OperationId> {
+        self.sequences.clone()
+    }
+
+    pub(super) fn sending(&self) -> Option<OperationId> {
+        self.sequences.front().copied().filter(|_| self.is_sending)
+    }
+
+    pub(super) fn last_tone(&self) -> Option<u64> {
+        (self.tones > 0).then_some(self.tones)
     }
 
     pub(super) fn input(&mut self, now: Instant, input: &Input) -> Result<(), Rejection> {
@@ -96,6 +118,8 @@ impl Model {
                     self.end_head(8511, true);
                 }
             }
+            Input::Tones(TonesEvent::Sent(id)) => self.tones_ended(*id, 0),
+            Input::Tones(TonesEvent::Failed(id, result)) => self.tones_ended(*id, result.subcode),
             Input::ServerStops => {
                 if self.state != CallState::Terminated {
                     self.legs.push(self.parting());
@@ -110,19 +134,42 @@ impl Model {
     }
 
     fn command(&mut self, now: Instant, command: &Command) -> Result<(), Rejection> {
-        use CallState::{Established, Establishing, Incoming, Terminated, Terminating};
+        use CallState::{
+            Established, Establishing, Incoming, Redirecting, Terminated, Terminating,
+            TransferAccepted, Transferring,
+        };
         let Setting { hosted, settings: s, .. } = self.setting.clone();
         let media_refused = match self.state {
             Terminating | Terminated => return Err(Rejection::Terminated),
-            Incoming | Establishing => Err(Rejection::NotEstablished),
+            Transferring | TransferAccepted => Err(Rejection::WrongState),
+            Incoming | Establishing | Redirecting => Err(Rejection::NotEstablished),
             Established if !hosted => Err(Rejection::NotServiceHosted),
             Established => Ok(()),
         };
         match command {
-            Command::Answer | Command::KeepAlive
-                if (self.state == Incoming) != (*command == Command::Answer) =>
+            Command::Answer | Command::Reject(_) | Command::KeepAlive
+                if (self.state == Incoming) != (*command != Command::KeepAlive) =>
             {
                 return Err(Rejection::WrongState);
+            }
+            Command::Reject(reason) => {
+                self.legs.push(LegCommand::Reject(*reason));
+                self.end = Some(7000);
+                self.timers.clear();
+                self.state = Terminated;
+                self.call_told.push("rejected");
+            }
+            Command::SubscribeToTone { operation, .. } => {
+                media_refused?;
+                self.subscribed = true;
+                self.ended.push((*operation, 0));
+            }
+            Command::SendDtmfTones { operation, .. } => {
+                media_refused?;
+                if self.sequences.len() == s.queue_limit {
+                    return Err(Rejection::QueueFull);
+                }
+                self.sequences.push_back(*operation);
             }
             Command::Answer => {
                 self.state = Establishing;
@@ -164,19 +211,32 @@ impl Model {
     }
 
     fn leg(&mut self, event: &LegEvent) {
-        use CallState::{Established, Establishing, Incoming, Terminated, Terminating};
+        use CallState::{
+            Established, Establishing, Incoming, Redirecting, Terminated, Terminating,
+            TransferAccepted, Transferring,
+        };
         match (self.state, event) {
+            (Establishing, LegEvent::Ringing) => {
+                let is_news = !self.setting.incoming && !std::mem::replace(&mut self.rang, true);
+                self.call_told.extend(is_news.then_some("ringing"));
+            }
+            (Established | Transferring | TransferAccepted, LegEvent::Tone(_)) => {
+                self.tones += u64::from(self.subscribed);
+                self.call_told.extend(self.subscribed.then_some("tone"));
+            }
             (Establishing, LegEvent::Answered) => {
                 self.state = Established;
                 self.timers.remove("net");
                 self.call_told.push("established");
                 self.call_told.extend(self.media.then_some(media(true)));
             }
-            (Established, LegEvent::Media { active }) => {
+            (Established | Transferring | TransferAccepted, LegEvent::Media { active }) => {
                 self.call_told.extend((self.media != *active).then_some(media(*active)));
                 self.media = *active;
             }
-            (Incoming | Establishing, LegEvent::Media { active }) => self.media = *active,
+            (Incoming | Establishing | Redirecting, LegEvent::Media { active }) => {
+                self.media = *active;
+            }
             (_, LegEvent::Ended(result)) => self.terminate(result.subcode),
             (
                 _,
@@ -186,7 +246,11 @@ impl Model {
                 | LegEvent::ReferRefused
                 | LegEvent::ReferEnded(_),
             )
-            | (Incoming | Established | Terminating | Terminated, LegEvent::Answered)
+            | (
+                Incoming | Established | Transferring | TransferAccepted | Redirecting
+                | Terminating | Terminated,
+                LegEvent::Answered,
+            )
             | (Terminating | Terminated, LegEvent::Media { .. }) => {}
         }
     }
@@ -216,9 +280,19 @@ impl Model {
         }
     }
 
+    fn tones_ended(&mut self, id: OperationId, subcode: u32) {
+        if self.sending() == Some(id) {
+            self.sequences.pop_front();
+            self.is_sending = false;
+            self.ended.push((id, subcode));
+            self.told.push(id);
+        }
+    }
+
     /// Does what the rules of the queue ask for as things stand.
     fn settle(&mut self, now: Instant) {
         let audible = self.media && self.state == CallState::Established;
+        self.is_sending |= audible && !self.sequences.is_empty();
         while let Some(head) = self.queue.front() {
             let (good, all) = (head.good(), head.prompts.len());
             let broken = matches!(head.prompts.get(good), Some(Some(Err(()))));
@@ -259,6 +333,11 @@ impl Model {
         while !self.queue.is_empty() {
             self.end_head(subcode, told);
         }
+        for id in std::mem::take(&mut self.sequences) {
+            self.ended.push((id, subcode));
+            self.told.extend(told.then_some(id));
+        }
+        self.is_sending = false;
         self.timers.clear();
     }
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::sim::{ALL, Sim, bye, cancel, play};
-use crate::{CallState, Command, Direction, LegEvent, Rejection, Settings, Tone};
+use super::sim::{Sim, bye};
+use crate::{CallState, Command, Direction, LegEvent, RejectReason, Rejection, Settings, Tone};
 
 #[test]
 fn an_outgoing_call_commits_and_tells_that_it_is_establishing() {
@@ -59,74 +59,37 @@ fn early_audio_that_stopped_before_the_answer_is_not_told() {
 }
 
 #[test]
-fn ringing_and_unsubscribed_tones_change_nothing() {
+fn unsubscribed_tones_and_our_own_ringing_change_nothing() {
     for mut sim in [Sim::outgoing(), Sim::incoming(), Sim::talking()] {
         let state = sim.call.state();
-        assert!(sim.leg(LegEvent::Ringing).is_empty());
         assert!(sim.leg(LegEvent::Tone(Tone::Pound)).is_empty());
         assert_eq!(sim.call.state(), state);
     }
+    assert!(Sim::incoming().leg(LegEvent::Ringing).is_empty());
 }
 
 #[test]
-fn every_command_in_every_state_is_accepted_or_refused_as_graph_does() {
-    use Rejection::{NotEstablished, NotServiceHosted, Terminated, WrongState};
-    let commands = || {
-        [
-            Command::Answer,
-            Command::HangUp,
-            Command::KeepAlive,
-            play('x', 1, false),
-            cancel('y', ALL),
-        ]
-    };
-    let app_hosted = || {
-        let mut sim = Sim::app_hosted();
-        sim.leg(LegEvent::Answered);
-        sim
-    };
-    let terminating = || {
-        let mut sim = Sim::talking();
-        sim.hang_up();
-        sim
-    };
-    let terminated = || {
-        let mut sim = Sim::talking();
-        sim.bye();
-        sim
-    };
-    type Row = (&'static str, fn() -> Sim, [Result<(), Rejection>; 5]);
-    let table: [Row; 6] = [
-        (
-            "incoming",
-            Sim::incoming,
-            [Ok(()), Ok(()), Err(WrongState), Err(NotEstablished), Err(NotEstablished)],
-        ),
-        (
-            "establishing",
-            Sim::outgoing,
-            [Err(WrongState), Ok(()), Ok(()), Err(NotEstablished), Err(NotEstablished)],
-        ),
-        ("established", Sim::talking, [Err(WrongState), Ok(()), Ok(()), Ok(()), Ok(())]),
-        (
-            "established, app-hosted",
-            app_hosted,
-            [Err(WrongState), Ok(()), Ok(()), Err(NotServiceHosted), Err(NotServiceHosted)],
-        ),
-        ("terminating", terminating, [Err(Terminated); 5]),
-        ("terminated", terminated, [Err(Terminated); 5]),
-    ];
-    for (state, start, expected) in table {
-        for (command, expected) in commands().into_iter().zip(expected) {
-            let mut sim = start();
-            let (before, timeout) = (sim.call.state(), sim.call.poll_timeout());
-            let answer = sim.try_command(command.clone()).map(drop);
-            assert_eq!(answer, expected, "{command:?} while {state}");
-            if answer.is_err() {
-                assert_eq!(sim.call.state(), before, "{command:?} while {state}");
-                assert_eq!(sim.call.poll_timeout(), timeout, "{command:?} while {state}");
-            }
-        }
+fn the_ringing_of_whom_the_bot_calls_is_told_once() {
+    let mut sim = Sim::outgoing();
+    assert_eq!(sim.leg(LegEvent::Ringing), ["notify ringing"]);
+    assert!(sim.leg(LegEvent::Ringing).is_empty(), "a second 180");
+    assert_eq!(sim.call.state(), CallState::Establishing);
+}
+
+#[test]
+fn a_rejected_call_is_refused_as_the_bot_says_and_told_without_a_state() {
+    for (reason, leg) in [
+        (RejectReason::None, "leg reject none"),
+        (RejectReason::Busy, "leg reject busy"),
+        (RejectReason::Forbidden, "leg reject forbidden"),
+    ] {
+        let mut sim = Sim::incoming();
+        assert_eq!(
+            sim.command(Command::Reject(reason)),
+            [leg, "commit terminated 403/7000", "notify rejected"]
+        );
+        assert_eq!(sim.call.poll_timeout(), None);
+        assert!(sim.bye().is_empty(), "the leg confirms");
     }
 }
 

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 
 use super::sim::{ALL, CURRENT, bye, epoch};
 use crate::{
-    Command, LegEvent, Settings, Tone,
+    Command, LegEvent, RejectReason, Settings, Tone,
     call::model::{Setting, Step, run},
 };
 
@@ -58,14 +58,17 @@ fn step() -> impl Strategy<Value = Step> {
         9 => (1..4_usize, prop::bool::weighted(0.3))
             .prop_map(|(prompts, looping)| Step::Play { prompts, looping }),
         2 => prop_oneof![Just(ALL), Just(CURRENT)].prop_map(Step::Cancel),
+        2 => prop_oneof![Just(Step::Press), Just(Step::Subscribe)],
+        2 => prop::bool::weighted(0.8).prop_map(|well| Step::Pressed { well }),
         4 => prop_oneof![
-            12 => Just(Command::Answer), 6 => Just(Command::KeepAlive), 1 => Just(Command::HangUp)
+            12 => Just(Command::Answer), 6 => Just(Command::KeepAlive), 1 => Just(Command::HangUp),
+            1 => Just(Command::Reject(RejectReason::Busy))
         ].prop_map(Step::Command),
         9 => prop_oneof![
             20 => Just(LegEvent::Answered),
             20 => prop::bool::weighted(0.8).prop_map(|active| LegEvent::Media { active }),
             1 => Just(LegEvent::Ringing),
-            1 => Just(LegEvent::Tone(Tone::Star)),
+            3 => Just(LegEvent::Tone(Tone::Star)),
             1 => Just(bye()),
         ].prop_map(Step::Leg),
         20 => (0..5_usize, 0..4_usize, time)

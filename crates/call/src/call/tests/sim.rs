@@ -190,6 +190,9 @@ pub(super) fn line(output: &Output) -> String {
             format!("extend {} {ready}{}", name(*operation), flag(*sealed, " sealed"))
         }
         Output::StopPlayout(operation) => format!("stop {}", name(*operation)),
+        Output::SendTones { operation, tones, delay } => {
+            format!("send {} {tones:?} {}", name(*operation), delay.as_millis())
+        }
         Output::Leg(LegCommand::Answer) => "leg answer".into(),
         Output::Leg(LegCommand::Reject(reason)) => format!("leg reject {reason:?}").to_lowercase(),
         Output::Leg(LegCommand::HangUp) => "leg hang up".into(),
@@ -203,6 +206,9 @@ fn told(notification: &Notification) -> String {
     match notification {
         Notification::Incoming => "incoming".into(),
         Notification::Establishing => "establishing".into(),
+        Notification::Ringing => "ringing".into(),
+        Notification::Tone { tone, sequence } => format!("{tone:?} {sequence}").to_lowercase(),
+        Notification::Rejected => "rejected".into(),
         Notification::Established => "established".into(),
         Notification::Media { active: true } => "media active".into(),
         Notification::Media { active: false } => "media inactive".into(),

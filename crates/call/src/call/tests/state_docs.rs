@@ -3,8 +3,8 @@
 
 use std::{env, fmt::Write as _, fs, path::PathBuf, time::Duration};
 
-use super::sim::{ALL, CURRENT, Sim, bye, cancel, play};
-use crate::{Command, Input, LegEvent, Rejection, Tone};
+use super::sim::{ALL, CURRENT, Sim, bye, cancel, play, press, subscribe};
+use crate::{Command, Input, LegEvent, RejectReason, Rejection, Tone};
 
 /// What an input did: the outputs, or why it was refused.
 type Effect = Result<Vec<String>, Rejection>;
@@ -21,12 +21,15 @@ fn the_page_of_call_states_is_what_the_machine_does() {
         ("terminating", || after(Sim::talking(), Sim::hang_up)),
         ("terminated", || after(Sim::talking(), Sim::bye)),
     ];
-    let inputs: [Stimulus; 13] = [
+    let inputs: [Stimulus; 16] = [
         ("answer", |sim| sim.try_command(Command::Answer)),
+        ("reject", |sim| sim.try_command(Command::Reject(RejectReason::Busy))),
         ("DELETE", |sim| sim.try_command(Command::HangUp)),
         ("keepAlive", |sim| sim.try_command(Command::KeepAlive)),
         ("playPrompt", |sim| sim.try_command(play('a', 1, false))),
         ("cancelMediaProcessing", |sim| sim.try_command(cancel('z', ALL))),
+        ("subscribeToTone", |sim| sim.try_command(subscribe('a'))),
+        ("sendDtmfTones", |sim| sim.try_command(press('a', &[Tone::Tone1, Tone::Pound]))),
         ("leg: ringing", |sim| Ok(sim.leg(LegEvent::Ringing))),
         ("leg: answered", |sim| Ok(sim.leg(LegEvent::Answered))),
         ("leg: media active", |sim| Ok(sim.media(true))),

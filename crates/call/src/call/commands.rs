@@ -1,0 +1,127 @@
+//! What a bot asks of a call: where it is allowed, and what it does.
+
+use std::time::Instant;
+
+use super::{Call, CallState, ended_by_bot, rejected_by_bot};
+use crate::{
+    command::{Command, Rejection},
+    ids::OperationId,
+    leg::LegCommand,
+    operation::{Operation, OperationKind, OperationStatus, ResultInfo},
+    output::{Notification, Output},
+    timer::Timer,
+};
+
+/// In which states a command is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
+    /// The call rings here and waits for the bot.
+    Ringing,
+    /// The bot has made or answered the call.
+    Begun,
+    /// The call is established, and its media is ours.
+    Media,
+    /// The call is not over.
+    Life,
+}
+
+impl Command {
+    fn need(&self) -> Need {
+        match self {
+            Self::Answer | Self::Reject(_) => Need::Ringing,
+            Self::KeepAlive => Need::Begun,
+            Self::PlayPrompt { .. }
+            | Self::CancelMediaProcessing { .. }
+            | Self::SubscribeToTone { .. }
+            | Self::SendDtmfTones { .. } => Need::Media,
+            Self::HangUp => Need::Life,
+        }
+    }
+}
+
+impl Call {
+    /// Whether a command fits the call as it is (state-machines.md §1, §4).
+    fn permit(&self, need: Need) -> Result<(), Rejection> {
+        use CallState::{
+            Established, Establishing, Incoming, Redirecting, Terminated, Terminating,
+            TransferAccepted, Transferring,
+        };
+        match (need, self.state) {
+            (_, Terminating | Terminated) => Err(Rejection::Terminated),
+            (Need::Media, Incoming | Establishing | Redirecting) => Err(Rejection::NotEstablished),
+            (Need::Media, Established) if !self.service_hosted => Err(Rejection::NotServiceHosted),
+            (Need::Life, _)
+            | (Need::Ringing, Incoming)
+            | (Need::Media, Established)
+            | (Need::Begun, Establishing | Established | Transferring | TransferAccepted) => Ok(()),
+            (
+                Need::Ringing,
+                Establishing | Established | Transferring | TransferAccepted | Redirecting,
+            )
+            | (Need::Begun, Incoming | Redirecting)
+            | (Need::Media, Transferring | TransferAccepted) => Err(Rejection::WrongState),
+        }
+    }
+
+    pub(super) fn handle_command(
+        &mut self,
+        now: Instant,
+        command: Command,
+    ) -> Result<(), Rejection> {
+        self.permit(command.need())?;
+        match command {
+            Command::Answer => {
+                self.timers.stop(Timer::Answer);
+                self.timers.set(Timer::Establish, now + self.settings.terminate_within);
+                self.start_keep_alive(now);
+                self.enter(CallState::Establishing);
+                self.notify(Notification::Establishing);
+                self.outputs.push_back(Output::Leg(LegCommand::Answer));
+            }
+            Command::Reject(reason) => {
+                self.outputs.push_back(Output::Leg(LegCommand::Reject(reason)));
+                self.end(now, rejected_by_bot(), Notification::Rejected);
+            }
+            Command::HangUp => {
+                self.end_as = Some(ended_by_bot());
+                self.hang_up(now, self.parting());
+            }
+            Command::KeepAlive => self.start_keep_alive(now),
+            Command::PlayPrompt { operation, prompts, looping, client_context } => {
+                if self.queue.len() >= self.settings.queue_limit {
+                    return Err(Rejection::QueueFull);
+                }
+                let kind = OperationKind::PlayPrompt { prompts: prompts.into(), looping };
+                let operation = Operation::running(operation, kind, client_context);
+                self.with_queue(now, |queue, cx| queue.push(operation, cx));
+            }
+            Command::CancelMediaProcessing { operation, scope, client_context } => {
+                self.complete(operation, OperationKind::CancelMediaProcessing, client_context);
+                self.with_queue(now, |queue, cx| queue.cancel(scope, cx));
+            }
+            Command::SubscribeToTone { operation, client_context } => {
+                self.key_presses.subscribe();
+                self.complete(operation, OperationKind::SubscribeToTone, client_context);
+            }
+            Command::SendDtmfTones { operation, tones, delay, client_context } => {
+                if self.sequences.len() >= self.settings.queue_limit {
+                    return Err(Rejection::QueueFull);
+                }
+                let kind = OperationKind::SendDtmfTones { tones: tones.into(), delay };
+                let operation = Operation::running(operation, kind, client_context);
+                self.sequences.push(operation, &mut self.outputs);
+            }
+        }
+        Ok(())
+    }
+
+    /// An operation that is completed in its response: no notification follows (Graph
+    /// `commsOperation`).
+    fn complete(&mut self, id: OperationId, kind: OperationKind, client_context: Option<String>) {
+        self.outputs.push_back(Output::CommitOperation(Operation {
+            status: OperationStatus::Completed,
+            result: Some(ResultInfo::completed()),
+            ..Operation::running(id, kind, client_context)
+        }));
+    }
+}

@@ -1,0 +1,81 @@
+//! Each verb in each state of a call: accepted, or refused with the code of the specification.
+
+use super::sim::{ALL, Sim, cancel, play, press, subscribe};
+use crate::{Command, LegEvent, RejectReason, Rejection, Tone};
+
+/// What is expected, by verb and state: `-` is accepted, numbers are Graph's `error.code`
+/// (spec/api.md §0.5).
+const TABLE: &str = "
+verb                  | incoming | establishing | established | app-hosted | terminating | terminated
+answer                | -        | 8585         | 8585        | 8585       | 8528        | 8528
+reject                | -        | 8585         | 8585        | 8585       | 8528        | 8528
+DELETE                | -        | -            | -           | -          | 8528        | 8528
+keepAlive             | 8585     | -            | -           | -          | 8528        | 8528
+playPrompt            | 8501     | 8501         | -           | 8500       | 8528        | 8528
+cancelMediaProcessing | 8501     | 8501         | -           | 8500       | 8528        | 8528
+subscribeToTone       | 8501     | 8501         | -           | 8500       | 8528        | 8528
+sendDtmfTones         | 8501     | 8501         | -           | 8500       | 8528        | 8528
+";
+
+fn command(verb: &str) -> Command {
+    match verb {
+        "answer" => Command::Answer,
+        "reject" => Command::Reject(RejectReason::None),
+        "DELETE" => Command::HangUp,
+        "keepAlive" => Command::KeepAlive,
+        "playPrompt" => play('x', 1, false),
+        "cancelMediaProcessing" => cancel('y', ALL),
+        "subscribeToTone" => subscribe('y'),
+        "sendDtmfTones" => press('x', &[Tone::Star]),
+        other => panic!("{other}"),
+    }
+}
+
+fn call(state: &str) -> Sim {
+    let mut sim = match state {
+        "incoming" => Sim::incoming(),
+        "establishing" => Sim::outgoing(),
+        "app-hosted" => Sim::app_hosted(),
+        "established" | "terminating" | "terminated" => Sim::talking(),
+        other => panic!("{other}"),
+    };
+    match state {
+        "app-hosted" => drop(sim.leg(LegEvent::Answered)),
+        "terminating" => drop(sim.hang_up()),
+        "terminated" => drop(sim.bye()),
+        _ => {}
+    }
+    sim
+}
+
+fn code(answer: Result<(), Rejection>) -> &'static str {
+    match answer {
+        Ok(()) => "-",
+        Err(Rejection::NotServiceHosted) => "8500",
+        Err(Rejection::NotEstablished) => "8501",
+        Err(Rejection::Terminated) => "8528",
+        Err(Rejection::WrongState) => "8585",
+        Err(Rejection::QueueFull) => "8519",
+    }
+}
+
+#[test]
+fn every_verb_in_every_state_is_accepted_or_refused_as_graph_does() {
+    let cells = |line: &'static str| line.split('|').map(str::trim).collect::<Vec<_>>();
+    let mut lines = TABLE.trim().lines();
+    let states = cells(lines.next().expect("a heading"));
+    for line in lines {
+        let row = cells(line);
+        assert_eq!(row.len(), states.len(), "{line}");
+        for (state, expected) in states.iter().zip(&row).skip(1) {
+            let mut sim = call(state);
+            let (before, timeout) = (sim.call.state(), sim.call.poll_timeout());
+            let answer = sim.try_command(command(row[0])).map(drop);
+            assert_eq!(code(answer), *expected, "{} while {state}", row[0]);
+            if answer.is_err() {
+                assert_eq!(sim.call.state(), before, "{} while {state}", row[0]);
+                assert_eq!(sim.call.poll_timeout(), timeout, "{} while {state}", row[0]);
+            }
+        }
+    }
+}
