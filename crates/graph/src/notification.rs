@@ -3,7 +3,7 @@
 //! One value per post. Both `resource` (older bots) and `resourceUrl` (the documents) are there.
 //! `resourceData` holds what production sends for each event, and no nulls.
 
-use graphophone_call::{CallState, Notification, Tone};
+use graphophone_call::{CallState, Notification};
 use serde_json::{Value, json};
 
 use crate::{
@@ -41,6 +41,22 @@ pub fn render(
     let (change, data) = match notification {
         Notification::Incoming => ("created", incoming(details)),
         Notification::Establishing => ("updated", in_state(CallState::Establishing, chain)),
+        Notification::Ringing => {
+            let mut data = json!({ "@odata.type": "#microsoft.graph.call", "state": "ringing" });
+            merge(&mut data, chain);
+            ("updated", data)
+        }
+        // Production sends neither mediaState nor callChainId with it: bots take a mediaState for
+        // a change of it.
+        Notification::Tone { tone, sequence } => {
+            let data = json!({ "toneInfo": tone::render_info(*tone, *sequence) });
+            ("updated", in_state(CallState::Established, data))
+        }
+        Notification::Rejected => {
+            let mut data = json!({ "@odata.type": "#microsoft.graph.call" });
+            merge(&mut data, chain);
+            ("deleted", data)
+        }
         Notification::Established => {
             let direction = stored::direction::name(details.direction);
             let data = json!({ "callChainId": details.call_chain_id, "direction": direction });
@@ -70,14 +86,6 @@ pub fn render(
         }
     };
     of_call(context, change, data)
-}
-
-/// A key that the far end pressed, for a bot that subscribed to tones. `sequence` counts from 1
-/// in each call. Production sends neither mediaState nor callChainId with it: bots take a
-/// mediaState for a change of it.
-pub fn render_tone(context: &NotificationContext<'_>, tone: Tone, sequence: u64) -> String {
-    let data = json!({ "toneInfo": tone::render_info(tone, sequence) });
-    of_call(context, "updated", in_state(CallState::Established, data))
 }
 
 fn of_call(context: &NotificationContext<'_>, change: &str, mut data: Value) -> String {

@@ -152,6 +152,8 @@ fn notifications_of_an_outgoing_call_are_those_of_the_catalogue() {
     let ended = ResultInfo::of_call(200, 7000, "The call was ended by the bot.");
     let notifications = [
         ("notify_establishing", Notification::Establishing),
+        ("notify_ringing", Notification::Ringing),
+        ("notify_rejected", Notification::Rejected),
         ("notify_established", Notification::Established),
         ("notify_media_active", Notification::Media { active: true }),
         ("notify_media_inactive", Notification::Media { active: false }),
@@ -214,7 +216,8 @@ fn an_answer_moves_the_notifications_to_its_own_uri() {
 fn a_tone_comes_without_media_state_and_chain() {
     let details = outgoing();
     let context = NotificationContext { details: &details, with_id: true };
-    let posted = notification::render_tone(&context, Tone::Tone1, 1);
+    let tone = Notification::Tone { tone: Tone::Tone1, sequence: 1 };
+    let posted = notification::render(&context, &tone, None);
     assert_json_snapshot!("notify_tone", parsed(&posted));
 }
 

@@ -4,6 +4,9 @@
 pub mod answer;
 pub mod cancel_media_processing;
 pub mod play_prompt;
+pub mod reject;
+pub mod send_dtmf_tones;
+pub mod subscribe_to_tone;
 
 use crate::json::{BodyError, Members};
 

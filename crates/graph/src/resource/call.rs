@@ -269,6 +269,9 @@ pub const fn state_name(state: CallState) -> &'static str {
         CallState::Incoming => "incoming",
         CallState::Establishing => "establishing",
         CallState::Established => "established",
+        CallState::Transferring => "transferring",
+        CallState::TransferAccepted => "transferAccepted",
+        CallState::Redirecting => "redirecting",
         CallState::Terminating => "terminating",
         CallState::Terminated => "terminated",
     }

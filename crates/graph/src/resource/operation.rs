@@ -1,4 +1,4 @@
-//! `playPromptOperation` and `cancelMediaProcessingOperation`.
+//! `commsOperation` and its kinds.
 
 use graphophone_call::{
     CallId, CompletionReason, MediaPrompt, Operation, OperationKind, OperationStatus,
@@ -45,9 +45,15 @@ pub fn render_item(version: ApiVersion, operation: &Operation, receipt: Option<&
         "clientContext": operation.client_context,
         "resultInfo": operation.result.as_ref().map(result_info::render),
     });
-    if matches!(operation.kind, OperationKind::PlayPrompt { .. })
-        && (version == ApiVersion::Beta || operation.completion_reason.is_some())
-    {
+    let has_reason = match operation.kind {
+        OperationKind::PlayPrompt { .. } => {
+            version == ApiVersion::Beta || operation.completion_reason.is_some()
+        }
+        // Both versions declare it.
+        OperationKind::SendDtmfTones { .. } => true,
+        OperationKind::CancelMediaProcessing | OperationKind::SubscribeToTone => false,
+    };
+    if has_reason {
         rendered["completionReason"] = operation.completion_reason.map(completion_name).into();
     }
     add_receipt(&mut rendered, receipt);
@@ -77,6 +83,8 @@ pub const fn type_name(kind: &OperationKind) -> &'static str {
     match kind {
         OperationKind::PlayPrompt { .. } => "playPromptOperation",
         OperationKind::CancelMediaProcessing => "cancelMediaProcessingOperation",
+        OperationKind::SubscribeToTone => "subscribeToToneOperation",
+        OperationKind::SendDtmfTones { .. } => "sendDtmfTonesOperation",
     }
 }
 
