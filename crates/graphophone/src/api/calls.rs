@@ -153,7 +153,7 @@ fn as_graph(view: &View) -> CallView<'_> {
             .media_active
             .map(|active| if active { MediaState::Active } else { MediaState::Inactive }),
         result: view.result.as_ref(),
-        tone: None,
+        tone: view.tone,
     }
 }
 

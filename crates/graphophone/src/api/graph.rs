@@ -90,19 +90,19 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             Action::CancelMediaProcessing => {
                 actions::cancel_media_processing::handle(request, body, id).await
             }
+            Action::Reject => actions::reject::handle(request, body, id).await,
+            Action::SendDtmfTones => actions::send_dtmf_tones::handle(request, body, id).await,
+            Action::SubscribeToTone => actions::subscribe_to_tone::handle(request, body, id).await,
             Action::AddLargeGalleryView
             | Action::ChangeScreenSharingRole
             | Action::Mute
             | Action::Record
             | Action::RecordResponse
             | Action::Redirect
-            | Action::Reject
-            | Action::SendDtmfTones
             | Action::StartRecording
             | Action::StartTranscription
             | Action::StopRecording
             | Action::StopTranscription
-            | Action::SubscribeToTone
             | Action::Transfer
             | Action::Unmute
             | Action::UpdateRecordingStatus => {
@@ -140,7 +140,13 @@ fn allowed(route: Route) -> &'static str {
         Route::Operations(_) | Route::Operation(..) => "GET",
         Route::Action(
             _,
-            Action::Answer | Action::KeepAlive | Action::PlayPrompt | Action::CancelMediaProcessing,
+            Action::Answer
+            | Action::KeepAlive
+            | Action::PlayPrompt
+            | Action::CancelMediaProcessing
+            | Action::Reject
+            | Action::SendDtmfTones
+            | Action::SubscribeToTone,
         ) => "POST",
         Route::Action(..)
         | Route::LogTeleconferenceDeviceQuality

@@ -9,7 +9,8 @@ use std::{
 
 use futures::FutureExt;
 use graphophone_call::{
-    AppId, Input, MediaPrompt, Operation, OperationId, PlayoutEvent, PromptEvent, TenantId,
+    AppId, Input, MediaPrompt, Operation, OperationId, PlayoutEvent, PromptEvent, ResultInfo,
+    TenantId, Tone, TonesEvent,
 };
 use graphophone_graph::resource::receipt::Receipt;
 use graphophone_media::{
@@ -183,6 +184,12 @@ impl Audio {
                 self.stream = None;
             }
         }
+    }
+
+    /// Sends tones to the far end, in order.
+    pub(super) fn send_tones(&mut self, operation: OperationId, _tones: &[Tone], _delay: Duration) {
+        let result = ResultInfo::tones_failed("There is no stream.");
+        self.heard.push_back(Input::Tones(TonesEvent::Failed(operation, result)));
     }
 
     /// An operation has reached its final status; see [`Playouts::end`].

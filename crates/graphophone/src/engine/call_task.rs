@@ -79,6 +79,7 @@ impl CallTask {
         let view = View {
             state: call.state(),
             media_active: None,
+            tone: None,
             result: None,
             details: Arc::new(details),
         };
@@ -217,23 +218,12 @@ impl CallTask {
             let _ = reply.send(Err(CommandError::NotStored));
             return Ok(());
         }
-        if self.is_draining && matches!(command, Command::PlayPrompt { .. }) {
+        if self.is_draining && begins_something(&command) {
             let _ = reply.send(Err(CommandError::Stopping));
             return Ok(());
         }
-        let wanted = match &command {
-            Command::PlayPrompt { operation, .. }
-            | Command::CancelMediaProcessing { operation, .. } => Some(*operation),
-            Command::Answer | Command::HangUp | Command::KeepAlive => None,
-        };
-        // Of these nothing is done before they are durable, so that they can be taken back. Sound
-        // that a cancel or a hang-up has stopped cannot.
-        let before = match &command {
-            Command::PlayPrompt { .. } | Command::Answer => {
-                Some((self.call.clone(), self.view.clone()))
-            }
-            Command::CancelMediaProcessing { .. } | Command::HangUp | Command::KeepAlive => None,
-        };
+        let wanted = command.operation();
+        let before = command.can_be_taken_back().then(|| (self.call.clone(), self.view.clone()));
         let now = Instant::now().into_std();
         if let Err(rejection) = self.call.handle_input(now, Input::Command(command)) {
             let _ = reply.send(Err(rejection.into()));
@@ -308,10 +298,13 @@ impl CallTask {
                 }
                 Output::CommitOperation(operation) => operations.push(operation),
                 Output::Notify(notification) => notifications.push(notification),
-                output @ (Output::Fetch { .. } | Output::Leg(_)) => effects.push(output),
+                output @ (Output::Fetch { .. } | Output::SendTones { .. } | Output::Leg(_)) => {
+                    effects.push(output);
+                }
             }
         }
         self.view.set_media(self.call.media_active());
+        self.view.tone = self.call.last_tone();
         if !state_changed && operations.is_empty() && notifications.is_empty() {
             return (Change { effects, ..Change::default() }, operations);
         }
@@ -404,6 +397,9 @@ impl CallTask {
             match effect {
                 Output::Leg(command) => self.command_leg(command),
                 Output::Fetch { operation, prompts } => self.audio.fetch(operation, prompts),
+                Output::SendTones { operation, tones, delay } => {
+                    self.audio.send_tones(operation, &tones, delay);
+                }
                 Output::CommitState { .. }
                 | Output::CommitOperation(_)
                 | Output::Notify(_)
@@ -456,5 +452,18 @@ impl CallTask {
         if let Err(error) = self.shared.ledger.commit(entry.to_commit(), || {}).await {
             warn!(call_id = %self.view.details.id, %error, "last receipts are not stored");
         }
+    }
+}
+
+/// Whether a command asks for something that takes time: none of it begins while the server drains.
+fn begins_something(command: &Command) -> bool {
+    match command {
+        Command::PlayPrompt { .. } | Command::SendDtmfTones { .. } => true,
+        Command::Answer
+        | Command::Reject(_)
+        | Command::HangUp
+        | Command::KeepAlive
+        | Command::CancelMediaProcessing { .. }
+        | Command::SubscribeToTone { .. } => false,
     }
 }

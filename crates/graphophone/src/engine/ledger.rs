@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use graphophone_call::{CallState, Notification, Operation, OperationId};
 use graphophone_graph::{
+    compat::ApiVersion,
     notification::{self, NotificationContext},
     resource::{
         call::state_name,
@@ -47,6 +48,7 @@ impl Entry<'_> {
             notifications: self
                 .notifications
                 .iter()
+                .filter(|notification| is_for(self.view, notification))
                 .map(|notification| new_notification(self, notification, now))
                 .collect(),
             ..Commit::default()
@@ -135,6 +137,12 @@ fn operation_record(
     }
 }
 
+/// Whether the version of the bot has the notification: clients of v1.0 read a state `ringing` as
+/// none at all (spec/state-machines.md §1).
+fn is_for(view: &View, notification: &Notification) -> bool {
+    *notification != Notification::Ringing || view.details.version == ApiVersion::Beta
+}
+
 fn new_notification(
     entry: &Entry<'_>,
     notification: &Notification,
@@ -149,9 +157,12 @@ fn new_notification(
             .and_then(|(_, receipt)| receipt.as_ref()),
         Notification::Incoming
         | Notification::Establishing
+        | Notification::Ringing
         | Notification::Established
         | Notification::Media { .. }
+        | Notification::Tone { .. }
         | Notification::Terminating
+        | Notification::Rejected
         | Notification::Terminated(_) => None,
     };
     let context = NotificationContext { details, with_id: true };

@@ -75,8 +75,11 @@ struct Standing {
 }
 
 impl Playouts {
-    /// A playPrompt was accepted.
+    /// An operation was accepted; only of playPrompts there is something to know here.
     pub(super) fn add(&mut self, operation: &Operation) {
+        if !matches!(operation.kind, OperationKind::PlayPrompt { .. }) {
+            return;
+        }
         let count = prompts(operation).len();
         self.playouts.push_back(Playout {
             operation: operation.clone(),
@@ -295,7 +298,9 @@ impl Standing {
 fn prompts(operation: &Operation) -> &[MediaPrompt] {
     match &operation.kind {
         OperationKind::PlayPrompt { prompts, .. } => prompts,
-        OperationKind::CancelMediaProcessing => &[],
+        OperationKind::CancelMediaProcessing
+        | OperationKind::SubscribeToTone
+        | OperationKind::SendDtmfTones { .. } => &[],
     }
 }
 

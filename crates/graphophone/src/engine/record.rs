@@ -1,8 +1,10 @@
 //! Domain ↔ stored form of operations and states, nothing else.
 
+use std::time::Duration;
+
 use graphophone_call::{
     CompletionReason, MediaPrompt, Operation, OperationId, OperationKind, OperationStatus,
-    ResultInfo,
+    ResultInfo, Tone,
 };
 use graphophone_graph::resource::receipt::Receipt;
 use serde::{Deserialize, Serialize};
@@ -20,8 +22,17 @@ pub(super) struct StoredOperation {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum StoredKind {
-    PlayPrompt { prompts: Vec<StoredPrompt>, looping: bool },
+    PlayPrompt {
+        prompts: Vec<StoredPrompt>,
+        looping: bool,
+    },
     CancelMediaProcessing,
+    SubscribeToTone,
+    /// RFC 4733 event codes, and the silence between two in milliseconds.
+    SendDtmfTones {
+        tones: Vec<u8>,
+        delay_ms: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +80,11 @@ impl StoredOperation {
                     looping: *looping,
                 },
                 OperationKind::CancelMediaProcessing => StoredKind::CancelMediaProcessing,
+                OperationKind::SubscribeToTone => StoredKind::SubscribeToTone,
+                OperationKind::SendDtmfTones { tones, delay } => StoredKind::SendDtmfTones {
+                    tones: tones.iter().map(|tone| tone.event_code()).collect(),
+                    delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                },
             },
             status: match operation.status {
                 OperationStatus::Running => StoredStatus::Running,
@@ -102,6 +118,11 @@ impl StoredOperation {
                     looping,
                 },
                 StoredKind::CancelMediaProcessing => OperationKind::CancelMediaProcessing,
+                StoredKind::SubscribeToTone => OperationKind::SubscribeToTone,
+                StoredKind::SendDtmfTones { tones, delay_ms } => OperationKind::SendDtmfTones {
+                    tones: tones.into_iter().filter_map(Tone::from_event_code).collect(),
+                    delay: Duration::from_millis(delay_ms),
+                },
             },
             status: match self.status {
                 StoredStatus::Running => OperationStatus::Running,
@@ -153,8 +174,15 @@ mod tests {
             completion_reason: Some(CompletionReason::MediaOperationCanceled),
             result: Some(ResultInfo::cancelled()),
         };
-        let json = serde_json::to_string(&StoredOperation::new(&operation, None)).unwrap();
-        let stored: StoredOperation = serde_json::from_str(&json).unwrap();
-        assert_eq!(stored.into_domain(id), (operation, None));
+        let tones = OperationKind::SendDtmfTones {
+            tones: Tone::ALL.into(),
+            delay: Duration::from_millis(300),
+        };
+        for kind in [operation.kind.clone(), OperationKind::SubscribeToTone, tones] {
+            let operation = Operation { kind, ..operation.clone() };
+            let json = serde_json::to_string(&StoredOperation::new(&operation, None)).unwrap();
+            let stored: StoredOperation = serde_json::from_str(&json).unwrap();
+            assert_eq!(stored.into_domain(id), (operation, None));
+        }
     }
 }

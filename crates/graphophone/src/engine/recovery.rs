@@ -73,6 +73,7 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<Vec<CallRecord>, 
         let view = View {
             state: CallState::Terminated,
             media_active: None,
+            tone: None,
             result: Some(result.clone()),
             details: Arc::new(details),
         };

@@ -271,7 +271,13 @@ impl Calls {
         Ok(record.and_then(|record| {
             let details = serde_json::from_str(&record.details_json).ok()?;
             let state = CallState::Terminated;
-            Some(View { state, media_active: None, result: None, details: Arc::new(details) })
+            Some(View {
+                state,
+                media_active: None,
+                tone: None,
+                result: None,
+                details: Arc::new(details),
+            })
         }))
     }
 

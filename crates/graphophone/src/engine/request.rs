@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use graphophone_call::{CallId, CallState, Command, Operation, OperationId, Rejection, ResultInfo};
+use graphophone_call::{
+    CallId, CallState, Command, Operation, OperationId, Rejection, ResultInfo, Tone,
+};
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
 use graphophone_store::{RequestRecord, StoreError, UnixMillis};
 use tokio::sync::oneshot;
@@ -14,6 +16,8 @@ pub struct View {
     pub state: CallState,
     /// Whether the far end receives audio; `None` before it ever did.
     pub media_active: Option<bool>,
+    /// The last key press that the bot was told of, with its number.
+    pub tone: Option<(Tone, u64)>,
     /// Why it ended.
     pub result: Option<ResultInfo>,
     /// What was asked at its creation or answer.
@@ -143,6 +147,7 @@ mod tests {
         let mut view = View {
             state: CallState::Establishing,
             media_active: None,
+            tone: None,
             result: None,
             details: Arc::new(details),
         };

@@ -16,13 +16,10 @@ pub(in crate::api) async fn handle(
     find(request, id)?;
     let body = request.json(body).await?;
     let asked = cancel_media_processing::parse(&body, request.version(), request.compat())?;
-    let calls = request.state.calls();
-    let hold = calls.outbox().hold(id);
     let command = Command::CancelMediaProcessing {
         operation: OperationId::new(Uuid::new_v4()),
         scope: asked.scope,
         client_context: asked.client_context,
     };
-    let operation = calls.command(request.owner(), id, command, None, None).await?;
-    Ok(super::made(request, id, operation)?.holding(hold))
+    super::operate(request, id, command).await
 }

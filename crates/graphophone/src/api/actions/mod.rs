@@ -4,12 +4,23 @@ pub(super) mod answer;
 pub(super) mod cancel_media_processing;
 pub(super) mod keep_alive;
 pub(super) mod play_prompt;
+pub(super) mod reject;
+pub(super) mod send_dtmf_tones;
+pub(super) mod subscribe_to_tone;
 
 use axum::http::StatusCode;
-use graphophone_call::{CallId, Operation};
+use graphophone_call::{CallId, Command, Operation};
 use graphophone_graph::{error::ApiError, resource::operation};
 
 use super::{reply::Reply, request::Request};
+
+/// Gives a command that makes an operation to its call.
+async fn operate(request: &Request<'_>, call: CallId, command: Command) -> Result<Reply, ApiError> {
+    let calls = request.state.calls();
+    let hold = calls.outbox().hold(call);
+    let operation = calls.command(request.owner(), call, command, None, None).await?;
+    Ok(made(request, call, operation)?.holding(hold))
+}
 
 /// 200 with the operation, and where it can be read.
 fn made(request: &Request<'_>, call: CallId, made: Option<Operation>) -> Result<Reply, ApiError> {

@@ -1,0 +1,26 @@
+//! Graph "call: sendDtmfTones".
+
+use axum::body::Body;
+use graphophone_call::{CallId, Command, OperationId};
+use graphophone_graph::{action::send_dtmf_tones, error::ApiError};
+use uuid::Uuid;
+
+use super::{Reply, Request};
+use crate::api::calls::find;
+
+pub(in crate::api) async fn handle(
+    request: &Request<'_>,
+    body: Body,
+    id: CallId,
+) -> Result<Reply, ApiError> {
+    find(request, id)?;
+    let body = request.json(body).await?;
+    let asked = send_dtmf_tones::parse(&body, request.version(), request.compat())?;
+    let command = Command::SendDtmfTones {
+        operation: OperationId::new(Uuid::new_v4()),
+        tones: asked.tones,
+        delay: asked.delay,
+        client_context: asked.client_context,
+    };
+    super::operate(request, id, command).await
+}
