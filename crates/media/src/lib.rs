@@ -7,6 +7,7 @@ pub mod analysis;
 pub mod codec;
 pub mod dtmf;
 pub mod engine;
+pub mod jitter;
 pub mod prompt;
 pub mod resample;
 pub mod rtcp;

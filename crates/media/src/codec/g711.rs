@@ -7,14 +7,12 @@
 
 /// µ-law, one byte a sample.
 pub fn encode_ulaw(samples: &[i16]) -> Vec<u8> {
-    // G.711 µ-law takes 14 bits: the lowest two of 16 do not reach the code.
-    samples.iter().map(|&sample| ULAW_CODES[usize::from(sample.cast_unsigned() >> 2)]).collect()
+    samples.iter().map(|&sample| ulaw(sample)).collect()
 }
 
 /// A-law, one byte a sample.
 pub fn encode_alaw(samples: &[i16]) -> Vec<u8> {
-    // Steps are 16 wide at least (13 bits with the half-step of the decoder): 4 bits drop.
-    samples.iter().map(|&sample| ALAW_CODES[usize::from(sample.cast_unsigned() >> 4)]).collect()
+    samples.iter().map(|&sample| alaw(sample)).collect()
 }
 
 /// µ-law, one sample a byte.
@@ -25,6 +23,18 @@ pub fn decode_ulaw(payload: &[u8]) -> Vec<i16> {
 /// A-law, one sample a byte.
 pub fn decode_alaw(payload: &[u8]) -> Vec<i16> {
     payload.iter().map(|&code| ALAW_SAMPLES[usize::from(code)]).collect()
+}
+
+/// The µ-law code of one sample.
+pub(crate) fn ulaw(sample: i16) -> u8 {
+    // G.711 µ-law takes 14 bits: the lowest two of 16 do not reach the code.
+    ULAW_CODES[usize::from(sample.cast_unsigned() >> 2)]
+}
+
+/// The A-law code of one sample.
+pub(crate) fn alaw(sample: i16) -> u8 {
+    // Steps are 16 wide at least (13 bits with the half-step of the decoder): 4 bits drop.
+    ALAW_CODES[usize::from(sample.cast_unsigned() >> 4)]
 }
 
 /// The 16-bit sample of one µ-law code.

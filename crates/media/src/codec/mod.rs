@@ -103,6 +103,27 @@ impl SampleCodec {
         }
     }
 
+    /// Encodes 16-bit samples to as many bytes, without allocating.
+    ///
+    /// # Panics
+    /// If there are not as many bytes as samples.
+    pub fn encode_to(self, samples: &[i16], bytes: &mut [u8]) {
+        assert_eq!(samples.len(), bytes.len(), "a byte for each sample");
+        let code = match self {
+            Self::Pcmu => g711::ulaw,
+            Self::Pcma => g711::alaw,
+        };
+        bytes.iter_mut().zip(samples).for_each(|(byte, sample)| *byte = code(*sample));
+    }
+
+    /// Decodes a payload and appends its samples; allocates only where `samples` has no room.
+    pub fn decode_to(self, payload: &[u8], samples: &mut Vec<i16>) {
+        match self {
+            Self::Pcmu => samples.extend(payload.iter().map(|code| g711::ulaw_sample(*code))),
+            Self::Pcma => samples.extend(payload.iter().map(|code| g711::alaw_sample(*code))),
+        }
+    }
+
     /// Decodes a payload to 16-bit samples, one per byte.
     pub fn decode(self, payload: &[u8]) -> Vec<i16> {
         match self {
