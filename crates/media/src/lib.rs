@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod codec;
 pub mod dtmf;
+pub mod ear;
 pub mod engine;
 pub mod jitter;
 pub mod prompt;
@@ -13,5 +14,7 @@ pub mod resample;
 pub mod rtcp;
 pub mod rtp;
 pub mod srtp;
+#[cfg(test)]
+mod testing;
 pub mod wav;
 pub mod waveform;

@@ -7,8 +7,11 @@
 //! one sound again when they are played in a row, though each is resampled on its own.
 
 mod continuation;
+mod streaming;
 
 use audioadapter_buffers::number_to_float::InterleavedNumbers;
+pub use streaming::Streaming;
+
 use rubato::{Fft, FixedSync, Resampler, WindowFunction};
 
 /// Length of the anti-aliasing filter, in samples of the lower rate. At 8 kHz: 64 ms, of which only

@@ -11,7 +11,7 @@ use std::{
 use graphophone_media::{
     codec::{Codec, SampleCodec},
     engine::{
-        DatagramIo, Engine, EngineConfig, PlayError, PlayoutId, Remote, Segment, StreamConfig,
+        DatagramIo, Engine, EngineConfig, PlayError, PlayoutId, TonesId, Remote, Segment, StreamConfig,
         StreamEvent, StreamHandle, TappedPacket,
     },
     prompt::{EncodedPrompt, FrameTable, Sha256},
@@ -210,7 +210,7 @@ async fn hear_each_other(engine: &Engine) {
     let prompt = samples(160 * 20);
     let progress =
         a.handle.play(ONE, vec![segment(SampleCodec::Pcma, &prompt)], true, false).unwrap();
-    b.handle.send_tones(vec![5, 11], ms(60), ms(40)).unwrap();
+    b.handle.send_tones(TonesId(1), vec![5, 11], ms(60), ms(40)).unwrap();
     assert_eq!(a.event().await, Some(StreamEvent::Receiving));
     assert_eq!(a.event().await, Some(StreamEvent::Tone(5)));
     assert_eq!(a.event().await, Some(StreamEvent::Tone(11)));

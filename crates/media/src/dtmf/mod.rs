@@ -1,10 +1,13 @@
-//! Key presses as telephone-events (RFC 4733): recognised once per press, sent with redundancy.
+//! Key presses: as telephone-events (RFC 4733), recognised once per press and sent with redundancy,
+//! and as sound.
 
+pub mod generate;
+pub mod inband;
 mod receive;
 mod send;
 
 pub use receive::KeyPresses;
-pub use send::{EventPacket, ToneQueue};
+pub use send::{EventPacket, MOST_TONES, ToneQueue};
 
 /// Highest event code of a phone's keys: 0–9, `*` 10, `#` 11, A–D 12–15, flash 16
 /// (RFC 4733 §3.2).

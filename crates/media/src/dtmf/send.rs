@@ -9,7 +9,7 @@ const END_PACKETS: u32 = 3;
 /// Power we claim, in −dBm0.
 const VOLUME: u8 = 10;
 /// Tones that may wait; a few screens of digits.
-const CAPACITY: usize = 256;
+pub const MOST_TONES: usize = 256;
 
 /// Tones that wait to be sent, at most 256, and the one that is being sent.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct EventPacket {
     pub payload: [u8; EVENT_LEN],
     /// Whether an event starts with it: marker bit, new timestamp.
     pub first: bool,
+    /// Whether the event's last repeat is sent with it.
+    pub last: bool,
     /// Timestamp units until the next packet may follow.
     pub wait: u32,
 }
@@ -55,7 +57,7 @@ impl ToneQueue {
     /// least 40 ms long, the shortest that receivers must recognise. False if the queue is full or
     /// the code is not a key's.
     pub fn push(&mut self, code: u8, duration: u16, gap: u32) -> bool {
-        if code > HIGHEST_KEY || self.waiting.len() >= CAPACITY {
+        if code > HIGHEST_KEY || self.waiting.len() >= MOST_TONES {
             return false;
         }
         self.waiting.push_back(Tone {
@@ -64,6 +66,28 @@ impl ToneQueue {
             gap,
         });
         true
+    }
+
+    /// Tones that are not sent yet, with the one that is being sent.
+    pub fn len(&self) -> usize {
+        self.waiting.len() + usize::from(self.current.is_some())
+    }
+
+    /// Takes `count` tones out, behind the first `skip`. The one that is being sent stays and ends
+    /// with its next packets, the last of three: true.
+    pub fn remove(&mut self, skip: usize, count: usize) -> bool {
+        let begun = usize::from(self.current.is_some());
+        let cut = skip == 0 && count > 0 && begun > 0;
+        if cut && let Some((tone, sent)) = &mut self.current {
+            // The next packet is the first of the three that end it.
+            let with_next = u16::try_from(*sent + 1).unwrap_or(u16::MAX).saturating_mul(self.step);
+            tone.duration = tone.duration.min(with_next.max(self.step.saturating_mul(2)));
+            tone.gap = 0;
+        }
+        let from = skip.saturating_sub(begun).min(self.waiting.len());
+        let to = (skip + count).saturating_sub(begun).clamp(from, self.waiting.len());
+        self.waiting.drain(from..to);
+        cut
     }
 
     /// Whether nothing is left to be sent.
@@ -95,6 +119,7 @@ impl ToneQueue {
         Some(EventPacket {
             payload: Event { code: tone.code, end, volume: VOLUME, duration }.write(),
             first: sent == 0,
+            last,
             wait: gap_left.max(step),
         })
     }
@@ -151,7 +176,7 @@ mod tests {
     fn codes_beyond_the_keys_and_more_than_it_holds_are_refused() {
         let mut queue = ToneQueue::default();
         assert!(!queue.push(17, 480, 0));
-        assert!((0..CAPACITY).all(|_| queue.push(0, 480, 0)));
+        assert!((0..MOST_TONES).all(|_| queue.push(0, 480, 0)));
         assert!(!queue.push(0, 480, 0));
     }
 

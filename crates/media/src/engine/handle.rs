@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc::SyncSender,
     },
     time::Duration,
 };
@@ -12,14 +13,23 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    EngineFull, PlayError, PlayoutId, PlayoutProgress, Remote, Segment, StreamStats, Threads,
+    EngineFull, PlayError, PlayoutId, PlayoutProgress, Remote, Segment, StreamStats, TappedPacket,
+    Threads, TonesError, TonesId,
     progress::Block,
     shard::StreamId,
     stats::StreamCounters,
     stream::{NewPlayout, StreamCommand},
     thread::Command,
+    tones::{self, Form, Tones},
 };
-use crate::{codec::Codec, prompt::EncodedPrompt};
+use crate::{
+    codec::Codec,
+    dtmf::{MOST_TONES, generate},
+    prompt::EncodedPrompt,
+};
+
+/// The longest tone that is made as sound: that of a telephone-event with an 8 kHz clock.
+const LONGEST_TONE: Duration = Duration::from_millis(8_191);
 
 /// Owner's end of one stream. Dropping it closes the stream and its sockets.
 pub struct StreamHandle {
@@ -27,6 +37,8 @@ pub struct StreamHandle {
     pub(super) shard: usize,
     pub(super) id: StreamId,
     pub(super) codec: Codec,
+    /// Whether telephone-events were negotiated.
+    pub(super) takes_events: bool,
     pub(super) counters: Arc<StreamCounters>,
     pub(super) abandoned: Arc<AtomicBool>,
     /// The playout that may be extended. Held while a command is queued, so that segments and
@@ -114,22 +126,59 @@ impl StreamHandle {
         Ok(answer.await.unwrap_or(false))
     }
 
-    /// Sends key presses, codes 0–16, as RFC 4733 events, after one another.
+    /// Sends key presses, codes 0–16, after one another: as RFC 4733 events or, where none were
+    /// negotiated, as sound (ITU-T Q.23).
     ///
-    /// Each is 40 ms to 8.1 s long (1.3 s with the 48 kHz clock of Opus). At least `gap` passes between them, and at least the 40 ms that
-    /// the two repeats of an event's last packet take. A playout pauses meanwhile and then goes on
-    /// from the same sample. Tones that cannot be sent (no telephone-event negotiated, another
-    /// code, more than 256 waiting) are counted in [`super::StreamCounts::tones_refused`].
+    /// Each is 40 ms to 8.1 s long (1.3 s with the 48 kHz clock of Opus). At least `gap`, up to a
+    /// minute, passes between them, and at least the 40 ms that the two repeats of an event's last
+    /// packet take. A playout pauses meanwhile and then goes on from the same sample. The sequence
+    /// ends with [`super::StreamEvent::TonesSent`]; or with [`super::StreamEvent::TonesStopped`] if
+    /// it is stopped or is one too many (256 tones, 32 sequences), which counts in
+    /// [`super::StreamCounts::tones_refused`].
     ///
     /// # Errors
-    /// [`EngineFull`] when the thread's command queue is full.
+    /// [`TonesError`]; then nothing is sent and no event follows.
     pub fn send_tones(
         &self,
+        id: TonesId,
         event_codes: Vec<u8>,
         duration: Duration,
         gap: Duration,
-    ) -> Result<(), EngineFull> {
-        self.send(StreamCommand::Tones { codes: event_codes, duration, gap })
+    ) -> Result<(), TonesError> {
+        let form = if self.takes_events {
+            Form::Events { codes: event_codes, duration, gap }
+        } else {
+            let soundless = |code: &&u8| generate::frequencies(**code).is_none();
+            if let Some(code) = event_codes.iter().find(soundless) {
+                return Err(TonesError::Soundless(*code));
+            }
+            let codec = self.codec.sample().ok_or(TonesError::Codec(self.codec))?;
+            // More would be refused anyway.
+            let tones = event_codes.len().min(MOST_TONES + 1);
+            let bytes = tones::sound(codec, &event_codes[..tones], duration.min(LONGEST_TONE), gap);
+            Form::Sound { tones, bytes: bytes.unwrap_or_default() }
+        };
+        Ok(self.send(StreamCommand::Tones(Tones { id, form }))?)
+    }
+
+    /// Gives a sequence of tones up; answered by [`super::StreamEvent::TonesStopped`] unless all of
+    /// it was sent already.
+    ///
+    /// # Errors
+    /// [`EngineFull`] when the thread's command queue is full.
+    pub fn stop_tones(&self, id: TonesId) -> Result<(), EngineFull> {
+        self.send(StreamCommand::StopTones(id))
+    }
+
+    /// From now on `to` gets a copy of each audio packet that is accepted from the far end, until
+    /// its receiver is gone. While it is full, packets are dropped and counted
+    /// ([`super::StreamCounts::tap_dropped`]). A stream has at most [`super::MOST_TAPS`]; one more is
+    /// let go of at once.
+    ///
+    /// # Errors
+    /// [`EngineFull`] when the thread's command queue is full.
+    pub fn tap(&self, to: SyncSender<TappedPacket>) -> Result<(), EngineFull> {
+        self.send(StreamCommand::Tap(to))
     }
 
     /// Changes where packets go, whether any may be sent (hold) and whether the far end is to send

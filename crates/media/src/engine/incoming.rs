@@ -2,10 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        mpsc::{SyncSender, TrySendError},
-    },
+    sync::{Arc, mpsc::SyncSender},
     time::Duration,
 };
 
@@ -17,6 +14,7 @@ use super::{
     silence::Silence,
     sources::Sources,
     stats::{ShardCounters, StreamCounters},
+    taps::Taps,
 };
 use crate::{
     codec::{Codec, SampleCodec},
@@ -50,7 +48,7 @@ pub(super) struct Incoming {
     pub(super) silence: Silence,
     presses: KeyPresses,
     receiving: bool,
-    tap: Option<SyncSender<TappedPacket>>,
+    pub(super) taps: Taps,
     /// With SRTP, nothing is heard that does not pass it.
     unprotect: Option<Box<Unprotect>>,
     /// The far end's last sender report: its middle NTP bits, and when it came.
@@ -79,7 +77,7 @@ impl Incoming {
             silence,
             presses: KeyPresses::new(codec.rate()),
             receiving: false,
-            tap,
+            taps: Taps::new(tap),
             unprotect,
             last_sender_report: None,
             counters,
@@ -233,19 +231,14 @@ impl Incoming {
     }
 
     fn tap(&mut self, packet: Packet<'_>, codec: Codec, now: Now) {
-        let Some(tap) = &self.tap else { return };
-        let tapped = TappedPacket {
+        let dropped = self.taps.give(|| TappedPacket {
             at: now.at,
             sequence: packet.header.sequence,
             timestamp: packet.header.timestamp,
             codec,
             payload: packet.payload.to_vec(),
-        };
-        match tap.try_send(tapped) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.counters.counts.tap_dropped.add(1),
-            Err(TrySendError::Disconnected(_)) => self.tap = None,
-        }
+        });
+        self.counters.counts.tap_dropped.add(dropped);
     }
 
     /// Takes an RTCP datagram; calls `acknowledge` with the extended highest sequence number

@@ -48,9 +48,11 @@ mod sockets;
 mod sources;
 mod stats;
 mod stream;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod tones;
 
 use std::{
     fmt, io,
@@ -69,6 +71,7 @@ pub use self::{
     load::{EngineLoad, EngineWindow, Histogram, ThreadLoad, ThreadWindow},
     progress::{PlayoutProgress, SegmentProgress},
     stats::{EngineStats, StreamCounts, StreamStats},
+    taps::MOST_TAPS,
 };
 use self::{
     shard::StreamId,
@@ -109,6 +112,10 @@ struct Threads {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PlayoutId(pub u128);
 
+/// Identifies one sequence of key presses that a stream sends; chosen by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TonesId(pub u128);
+
 /// Where the far end receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remote {
@@ -145,8 +152,8 @@ pub struct StreamConfig {
     pub rtcp_interval: Duration,
     /// Where events go. Never blocks the engine: an event that finds it full is kept and retried.
     pub events: tokio::sync::mpsc::Sender<StreamEvent>,
-    /// Receives a copy of each RTP audio packet, for phones and (later) recording. When full,
-    /// packets are dropped and counted.
+    /// Receives a copy of each RTP audio packet from the first on, as for phones; see
+    /// [`StreamHandle::tap`]. When full, packets are dropped and counted.
     pub tap: Option<std::sync::mpsc::SyncSender<TappedPacket>>,
     /// [`StreamEvent::Silent`] is told when neither RTP nor RTCP comes for so long from a far end
     /// that is to send; `None` never tells.
@@ -183,6 +190,11 @@ pub enum StreamEvent {
     Silent,
     /// The far end pressed a key: RFC 4733 event code, once per press.
     Tone(u8),
+    /// All of a sequence of [`StreamHandle::send_tones`] has been handed to the kernel.
+    TonesSent(TonesId),
+    /// A sequence was given up by [`StreamHandle::stop_tones`], or could not be sent; nothing of it
+    /// follows, except the end of a key press that had begun.
+    TonesStopped(TonesId),
 }
 
 /// A piece of a playout.
@@ -198,6 +210,20 @@ pub struct Segment {
 #[derive(Debug, thiserror::Error)]
 #[error("the playout engine is overloaded")]
 pub struct EngineFull;
+
+/// Why a stream does not send tones.
+#[derive(Debug, thiserror::Error)]
+pub enum TonesError {
+    /// The thread's command queue is full.
+    #[error(transparent)]
+    Full(#[from] EngineFull),
+    /// It would have to be sent as sound, and has none (flash) or is no key.
+    #[error("the far end takes no telephone-events, and event {0} has no sound")]
+    Soundless(u8),
+    /// The far end takes no telephone-events, and we cannot encode its codec.
+    #[error("the far end takes no telephone-events, and sound cannot be sent in {0:?}")]
+    Codec(Codec),
+}
 
 /// Why a stream does not play.
 #[derive(Debug, thiserror::Error)]
@@ -290,6 +316,7 @@ impl Engine {
             shard: number,
             id,
             codec: config.codec,
+            takes_events: config.telephone_event.is_some(),
             counters,
             abandoned,
             open: Mutex::new(None),

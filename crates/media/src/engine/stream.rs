@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, TappedPacket,
+    Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, TappedPacket, TonesId,
     calendar::{Calendar, WIDTH},
     incoming::{Formats, Incoming},
     lane::{self, Books, Lane},
@@ -22,10 +22,11 @@ use super::{
     sender::{Batch, Channel, Content, Datagram},
     silence::Silence,
     stats::{LATE, ShardCounters, StreamCounters},
+    tones::{Form, TonePacket, Tones, TonesOut},
 };
 use crate::{
     codec::Codec,
-    dtmf::{EVENT_LEN, ToneQueue},
+    dtmf::EVENT_LEN,
     rtcp::MAX_COMPOUND_LEN,
     rtp::{self, HEADER_LEN, Header},
     srtp::{Protect, SrtpKeys, Unprotect},
@@ -91,11 +92,9 @@ pub(super) enum StreamCommand {
         id: PlayoutId,
         done: Option<oneshot::Sender<bool>>,
     },
-    Tones {
-        codes: Vec<u8>,
-        duration: Duration,
-        gap: Duration,
-    },
+    Tones(Tones),
+    StopTones(TonesId),
+    Tap(std::sync::mpsc::SyncSender<TappedPacket>),
     SetRemote {
         remote: Remote,
         sending: bool,
@@ -120,7 +119,7 @@ pub(super) struct Stream {
     telephone_event: Option<u8>,
     sending: bool,
     playout: Option<Playout>,
-    tones: ToneQueue,
+    tones: TonesOut,
     clock: SendClock,
     /// When the next packet is due; `None` while there is nothing to send.
     due: Option<Instant>,
@@ -146,7 +145,7 @@ impl Stream {
             telephone_event: setup.telephone_event,
             sending: true,
             playout: None,
-            tones: ToneQueue::new(u16::try_from(setup.codec.packet_units()).unwrap_or(u16::MAX)),
+            tones: TonesOut::new(setup.codec),
             clock: SendClock::new(
                 setup.ssrc,
                 setup.codec,
@@ -253,7 +252,13 @@ impl Stream {
                     let _ = done.send(cut.is_some());
                 }
             }
-            StreamCommand::Tones { codes, duration, gap } => self.queue_tones(codes, duration, gap),
+            StreamCommand::Tones(tones) => self.queue_tones(now, tones),
+            StreamCommand::StopTones(id) => {
+                if self.tones.stop(id) {
+                    self.mailbox.post(StreamEvent::TonesStopped(id), now.at);
+                }
+            }
+            StreamCommand::Tap(tap) => self.incoming.taps.add(tap),
             StreamCommand::SetRemote { remote, sending, receiving } => {
                 self.incoming.set_remote(remote);
                 // Who holds the call owes nothing.
@@ -285,13 +290,22 @@ impl Stream {
         }
     }
 
-    fn queue_tones(&mut self, codes: Vec<u8>, duration: Duration, gap: Duration) {
-        let rate = self.codec.rate();
-        let duration = u16::try_from(rtp::units(duration, rate)).unwrap_or(u16::MAX);
-        let gap = u32::try_from(rtp::units(gap, rate)).unwrap_or(u32::MAX);
-        for code in codes {
-            if self.telephone_event.is_none() || !self.tones.push(code, duration, gap) {
-                self.counters.counts.tones_refused.add(1);
+    /// Every sequence ends with one event, also one that cannot be sent.
+    fn queue_tones(&mut self, now: Now, tones: Tones) {
+        let id = tones.id;
+        let has_form = match tones.form {
+            Form::Events { .. } => self.telephone_event.is_some(),
+            Form::Sound { .. } => self.codec.sample().is_some(),
+        };
+        let refused = if has_form { self.tones.push(tones) } else { Err(tones.len() as u64) };
+        match refused {
+            Ok(()) => {}
+            Err(0) => {
+                self.mailbox.post(StreamEvent::TonesSent(id), now.at);
+            }
+            Err(refused) => {
+                self.counters.counts.tones_refused.add(refused);
+                self.mailbox.post(StreamEvent::TonesStopped(id), now.at);
             }
         }
     }
@@ -335,7 +349,7 @@ impl Stream {
             datagram.slot = slot;
             datagram.channel = Channel::Rtp;
             datagram.to = to;
-            self.lay_down(due, datagram);
+            self.lay_down(now, due, datagram);
             self.due = self.clock.free_at().filter(|_| self.wants_to_send());
         }
         if self.reports.next() <= horizon {
@@ -352,15 +366,29 @@ impl Stream {
 
     /// Lays the next RTP packet down. Tones go before audio: RFC 4733 leaves it to the sender to
     /// block audio during events, and a playout that waits for them loses nothing.
-    fn lay_down(&mut self, due: Instant, datagram: &mut Datagram) {
-        if let Some(payload_type) = self.telephone_event
-            && let Some(event) = self.tones.next_packet()
-        {
-            let wait = span(event.wait, self.codec.rate());
-            let (header, index) = self.clock.event(payload_type, due, event.first, wait);
+    fn lay_down(&mut self, now: Now, due: Instant, datagram: &mut Datagram) {
+        if let Some((packet, over)) = self.tones.next() {
             datagram.content = Content::Event;
-            datagram.bytes[HEADER_LEN..][..EVENT_LEN].copy_from_slice(&event.payload);
-            return self.finish(datagram, header, EVENT_LEN, index);
+            let payload = &mut datagram.bytes[HEADER_LEN..];
+            let (header, index, octets) = match packet {
+                TonePacket::Event(event) => {
+                    let wait = span(event.wait, self.codec.rate());
+                    payload[..EVENT_LEN].copy_from_slice(&event.payload);
+                    // Without a number for it none was queued.
+                    let payload_type = self.telephone_event.unwrap_or_default();
+                    let (header, index) = self.clock.event(payload_type, due, event.first, wait);
+                    (header, index, EVENT_LEN)
+                }
+                TonePacket::Sound(bytes) => {
+                    payload[..bytes.len()].copy_from_slice(bytes);
+                    let (header, index) = self.clock.audio(self.payload_type, due);
+                    (header, index, bytes.len())
+                }
+            };
+            if let Some(id) = over {
+                self.mailbox.post(StreamEvent::TonesSent(id), now.at);
+            }
+            return self.finish(datagram, header, octets, index);
         }
         let (header, index) = self.clock.audio(self.payload_type, due);
         let payload: &mut [u8; MAX_PAYLOAD] = (&mut datagram.bytes

@@ -4,7 +4,7 @@
 mod reception;
 
 pub use reception::Reception;
-pub(crate) use reception::units;
+pub(crate) use reception::{span, units};
 
 /// Length of the header we write: no CSRC, no extension.
 pub const HEADER_LEN: usize = 12;

@@ -147,6 +147,13 @@ pub(crate) fn units(span: Duration, rate: u32) -> u64 {
     span.as_secs() * rate + (u64::from(span.subsec_nanos()) * rate + 500_000_000) / 1_000_000_000
 }
 
+/// Units of an RTP clock as time.
+pub(crate) fn span(units: u64, rate: u32) -> Duration {
+    let rate = u64::from(rate.max(1));
+    Duration::from_secs(units / rate)
+        + Duration::from_nanos((units % rate) * 1_000_000_000 / rate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,10 @@ use std::{
 use graphophone_call::{LegCommand, LegEvent, RejectReason, ResultInfo, Tone};
 use graphophone_media::{
     codec::SampleCodec,
-    engine::{EngineFull, PlayError, PlayoutId, Segment, StreamEvent, StreamHandle, TappedPacket},
+    engine::{
+        EngineFull, PlayError, PlayoutId, Segment, StreamEvent, StreamHandle, TappedPacket, TonesError,
+        TonesId,
+    },
     prompt::Prompt,
 };
 use tokio::{
@@ -145,14 +148,15 @@ impl PhoneCall {
         self.0.leg.command(LegCommand::HangUp);
     }
 
-    /// Presses keys one after another, each for 100 ms with 60 ms between (RFC 4733).
+    /// Presses keys one after another, each for 100 ms with 60 ms between: as telephone-events
+    /// (RFC 4733), or as sound if the server takes none.
     ///
     /// # Errors
-    /// [`EngineFull`] without a stream, or when the engine does not take it.
-    pub fn press(&self, tones: &[Tone]) -> Result<(), EngineFull> {
+    /// [`TonesError`] without a stream, or when the engine does not take it.
+    pub fn press(&self, tones: &[Tone]) -> Result<(), TonesError> {
         let codes = tones.iter().map(|tone| tone.event_code()).collect();
         let stream = self.0.stream().ok_or(EngineFull)?;
-        stream.send_tones(codes, Duration::from_millis(100), Duration::from_millis(60))
+        stream.send_tones(TonesId(rand::random()), codes, Duration::from_millis(100), Duration::from_millis(60))
     }
 
     /// Says something into the call.

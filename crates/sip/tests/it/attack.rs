@@ -92,7 +92,11 @@ async fn a_stranger_who_sprays_all_ports_hears_nothing_and_is_not_heard() {
         match leg.stream_event().await {
             StreamEvent::Tone(code) => keys.push(code),
             StreamEvent::Finished(_) => finished = true,
-            StreamEvent::Stopped(_) | StreamEvent::Receiving | StreamEvent::Silent => {}
+            StreamEvent::Stopped(_)
+            | StreamEvent::Receiving
+            | StreamEvent::Silent
+            | StreamEvent::TonesSent(_)
+            | StreamEvent::TonesStopped(_) => {}
         }
     }
     let stats = stream.stats();

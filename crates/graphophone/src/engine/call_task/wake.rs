@@ -45,7 +45,10 @@ impl CallTask {
                     None => Box::pin(self.next()).await,
                 },
                 StreamEvent::Silent => Wake::Input(Input::Leg(LegEvent::Ended(silent()))),
-                StreamEvent::Stopped(_) | StreamEvent::Receiving => Box::pin(self.next()).await,
+                StreamEvent::Stopped(_)
+                | StreamEvent::Receiving
+                | StreamEvent::TonesSent(_)
+                | StreamEvent::TonesStopped(_) => Box::pin(self.next()).await,
             },
             Some(news) = self.audio.news() => Wake::Prepared(news),
             Some(outcome) = &mut self.dialling => {

@@ -84,10 +84,7 @@ fn perform(steps: &[Step], codec: Codec, srtp: bool, with_lanes: bool) -> Seen {
                     rig.stop(&owner, *id as u128);
                 }
             }
-            Step::Tones(code) => rig.command(
-                &owner,
-                StreamCommand::Tones { codes: vec![code], duration: ms(70), gap: ms(40) },
-            ),
+            Step::Tones(code) => rig.tones(&owner, 7, vec![code], ms(70), ms(40)),
             Step::Hold(hold) => {
                 rig.set_remote(&owner, Options::default().remote, !hold);
             }

@@ -18,12 +18,13 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, StreamStats, TappedPacket,
+    Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, StreamStats, TappedPacket, TonesId,
     progress::Block,
     sender::{Channel, Content, Datagram, PacketSender},
     shard::{Shard, StreamId},
     stats::{ShardCounters, StreamCounters},
     stream::{NewPlayout, Srtp, StreamCommand, StreamSetup},
+    tones::{Form, Tones},
 };
 use crate::{
     codec::{Codec, SampleCodec},
@@ -312,6 +313,11 @@ impl Rig {
 
     fn stop(&mut self, owner: &Owner, id: u128) {
         self.command(owner, StreamCommand::Stop { id: PlayoutId(id), done: None });
+    }
+
+    fn tones(&mut self, owner: &Owner, id: u128, codes: Vec<u8>, duration: Duration, gap: Duration) {
+        let form = Form::Events { codes, duration, gap };
+        self.command(owner, StreamCommand::Tones(Tones { id: TonesId(id), form }));
     }
 
     fn set_remote(&mut self, owner: &Owner, remote: Remote, sending: bool) {

@@ -145,7 +145,7 @@ fn tones_are_measured_by_the_clock_of_the_audio() {
     let (mut rig, owner) = Rig::with(opus());
     let progress = rig.play(&owner, 1, &[opus_segment(&frames(1, &[60; 3]), 1)], true, false);
     let (codes, duration, gap) = (vec![5], ms(60), ms(0));
-    rig.command(&owner, StreamCommand::Tones { codes, duration, gap });
+    rig.tones(&owner, 7, codes, duration, gap);
     rig.run(ms(500));
     let (events, audio): (Vec<_>, Vec<_>) =
         rig.rtp().into_iter().partition(|sent| sent.header().payload_type == EVENT_TYPE);

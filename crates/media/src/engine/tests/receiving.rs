@@ -35,6 +35,32 @@ fn a_full_tap_loses_packets_and_counts_them() {
 }
 
 #[test]
+fn taps_come_and_go_and_a_fifth_is_let_go_of() {
+    let (mut rig, owner) = Rig::with_stream();
+    let tap = |rig: &mut Rig| {
+        let (to, tap) = std::sync::mpsc::sync_channel(2);
+        rig.command(&owner, StreamCommand::Tap(to));
+        tap
+    };
+    from_far(&mut rig, &owner, 4_000, 0);
+    let (first, second, third, fifth) =
+        (tap(&mut rig), tap(&mut rig), tap(&mut rig), tap(&mut rig));
+    drop(second);
+    from_far(&mut rig, &owner, 4_000, 1);
+    let seen = |tap: &std::sync::mpsc::Receiver<TappedPacket>| {
+        tap.try_iter().map(|packet| packet.sequence).collect::<Vec<_>>()
+    };
+    assert_eq!([seen(&owner.tap), seen(&first), seen(&third)], [vec![0, 1], vec![1], vec![1]]);
+    assert_eq!(fifth.try_recv().unwrap_err(), std::sync::mpsc::TryRecvError::Disconnected);
+    let fourth = tap(&mut rig);
+    for sequence in 2..5 {
+        from_far(&mut rig, &owner, 4_000, sequence);
+        assert_eq!(seen(&fourth), [sequence]);
+    }
+    assert_eq!(owner.stats().counts.tap_dropped, 2, "the third packet to two that read nothing");
+}
+
+#[test]
 fn packets_of_strangers_are_ignored() {
     let (mut rig, mut owner) = Rig::with_stream();
     let bytes = rtp_bytes(far_header(1, 1, EVENT_TYPE), &[5, 0, 0, 160]);

@@ -118,7 +118,7 @@ fn tones_between_the_audio_do_not_shift_the_receipt() {
     let progress = rig.play(&owner, 1, &[segment(&samples(1, 160 * 6), 1)], true, false);
     rig.run(ms(30));
     let (codes, duration, gap) = (vec![5], ms(60), ms(0));
-    rig.command(&owner, StreamCommand::Tones { codes, duration, gap });
+    rig.tones(&owner, 7, codes, duration, gap);
     rig.run(ms(1_000));
     // Two packets of audio, five of the tone, and the first of the rest.
     for (index, expected) in [(1, 320), (6, 320), (7, 480), (10, 960)] {

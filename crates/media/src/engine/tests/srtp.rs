@@ -59,7 +59,7 @@ fn audio_and_tones_can_be_read_with_the_key_over_roll_overs() {
     assert_eq!(owner.stats().counts.octets_sent, heard.len() as u64, "tags are no payload");
 
     let (codes, duration, gap) = (vec![5], ms(40), ms(0));
-    rig.command(&owner, StreamCommand::Tones { codes, duration, gap });
+    rig.tones(&owner, 7, codes, duration, gap);
     rig.run(ms(50));
     let tones: Vec<_> = opened(&mut ear, &rig.rtp())
         .into_iter()

@@ -15,8 +15,9 @@ use super::*;
 use crate::{
     codec::Codec,
     engine::{
-        PlayoutId, Remote, StreamEvent,
+        PlayoutId, Remote, StreamEvent, TonesId,
         stats::{LATE, StreamCounters},
+        tones::{Form, Tones},
     },
 };
 
@@ -44,7 +45,8 @@ fn add(setup: Box<StreamSetup>) -> Command {
 
 fn tones(codes: Vec<u8>) -> Command {
     let (duration, gap) = (Duration::from_millis(100), Duration::ZERO);
-    Command::Stream(ID, StreamCommand::Tones { codes, duration, gap })
+    let form = Form::Events { codes, duration, gap };
+    Command::Stream(ID, StreamCommand::Tones(Tones { id: TonesId(1), form }))
 }
 
 #[test]
@@ -53,8 +55,9 @@ fn a_stream_closes_even_if_the_queue_is_full() {
     let abandoned = Arc::new(AtomicBool::new(false));
     let (setup, mut events) = setup(&abandoned);
     owners.send(add(setup)).unwrap();
-    owners.send(tones(vec![])).unwrap();
-    assert!(owners.send(tones(vec![])).is_err(), "refused, not lost silently");
+    let stop = || Command::Stream(ID, StreamCommand::StopTones(TonesId(1)));
+    owners.send(stop()).unwrap();
+    assert!(owners.send(stop()).is_err(), "refused, not lost silently");
     assert_eq!(owners.counters.commands_refused.load(Ordering::Relaxed), 1);
     owners.close(ID, &abandoned);
 
