@@ -11,8 +11,8 @@ use std::{
 use graphophone_media::{
     codec::{Codec, SampleCodec},
     engine::{
-        DatagramIo, Engine, EngineConfig, PlayError, PlayoutId, TonesId, Remote, Segment, StreamConfig,
-        StreamEvent, StreamHandle, TappedPacket,
+        DatagramIo, Engine, EngineConfig, PlayError, PlayoutId, Remote, Segment, StreamConfig,
+        StreamEvent, StreamHandle, TappedPacket, TonesId,
     },
     prompt::{EncodedPrompt, FrameTable, Sha256},
     rtcp, rtp,

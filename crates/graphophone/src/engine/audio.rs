@@ -15,7 +15,7 @@ use graphophone_call::{
 use graphophone_graph::resource::receipt::Receipt;
 use graphophone_media::{
     codec::Codec,
-    engine::{EngineFull, PlayError, PlayoutId, StreamHandle},
+    engine::{EngineFull, PlayError, PlayoutId, StreamHandle, TonesId},
 };
 use tokio::{
     sync::mpsc,
@@ -32,6 +32,8 @@ use crate::prompts::{PrepareError, Prepared, Prompts};
 /// stood still for a second, and the engine with it, has used up one of them.
 const STOP_WITHIN: Duration = Duration::from_millis(100);
 const LOOKS: u32 = 10;
+/// How long each tone of sendDtmfTones is: Graph has no say in it, and phones send such.
+const TONE_LENGTH: Duration = Duration::from_millis(100);
 /// Wait before an engine whose queue is full is asked again.
 const STOP_AGAIN: Duration = Duration::from_millis(2);
 
@@ -186,9 +188,33 @@ impl Audio {
         }
     }
 
-    /// Sends tones to the far end, in order.
-    pub(super) fn send_tones(&mut self, operation: OperationId, _tones: &[Tone], _delay: Duration) {
-        let result = ResultInfo::tones_failed("There is no stream.");
+    /// Sends tones to the far end, in order. [`Audio::tones`] hears of their end.
+    pub(super) fn send_tones(&mut self, operation: OperationId, tones: &[Tone], delay: Duration) {
+        let codes = tones.iter().map(|tone| tone.event_code()).collect();
+        let id = TonesId(operation.uuid().as_u128());
+        let send = |stream: &StreamHandle| stream.send_tones(id, codes, TONE_LENGTH, delay);
+        let cause = match self.stream.as_deref().map(send) {
+            Some(Ok(())) => return,
+            Some(Err(error)) => error.to_string(),
+            None => "there is no stream".to_owned(),
+        };
+        self.tones_failed(operation, &cause);
+    }
+
+    /// What the end of a sequence of tones means: it was sent, or was one too many.
+    pub(super) fn tones(id: TonesId, sent: bool) -> Input {
+        let operation = OperationId::new(uuid::Uuid::from_u128(id.0));
+        Input::Tones(if sent {
+            TonesEvent::Sent(operation)
+        } else {
+            let result = ResultInfo::tones_failed("Too many tones are waiting.");
+            TonesEvent::Failed(operation, result)
+        })
+    }
+
+    fn tones_failed(&mut self, operation: OperationId, cause: &str) {
+        warn!(%operation, cause, "tones cannot be sent");
+        let result = ResultInfo::tones_failed(&format!("Reason: {cause}."));
         self.heard.push_back(Input::Tones(TonesEvent::Failed(operation, result)));
     }
 

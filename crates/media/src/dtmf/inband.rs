@@ -217,7 +217,9 @@ mod tests {
 
     #[test]
     fn twist_is_accepted_as_far_as_lines_make_it_and_no_further() {
-        for (twist, accepted) in [(-12.0, false), (-8.0, true), (0.0, true), (4.0, true), (7.5, false)] {
+        for (twist, accepted) in
+            [(-12.0, false), (-8.0, true), (0.0, true), (4.0, true), (7.5, false)]
+        {
             let (signal, keys) = all_keys(|key| press(key, -18.0, -18.0 + twist, 0.0, 50), 50, 33);
             let expected = if accepted { keys } else { vec![] };
             assert_eq!(heard(&signal), expected, "twist of {twist} dB");

@@ -142,9 +142,8 @@ impl Voice {
         let is_noise = level > NOISE_DB && over > NOISE_OVER_DB && self.floor.is_known();
         self.noise_run = if is_noise { self.noise_run + 1 } else { 0 };
         self.since_voiced = if voiced { 0 } else { self.since_voiced.saturating_add(1) };
-        let unvoiced = level > QUIETEST_DB
-            && over > UNVOICED_OVER_DB
-            && self.since_voiced <= UNVOICED_FRAMES;
+        let unvoiced =
+            level > QUIETEST_DB && over > UNVOICED_OVER_DB && self.since_voiced <= UNVOICED_FRAMES;
         let active = voiced || unvoiced || is_noise && self.noise_run >= ONSET_NOISE;
 
         let place = |frames_ago: u64| (self.frames - frames_ago) * self.frame as u64;

@@ -30,7 +30,10 @@ pub(super) enum Form {
         gap: Duration,
     },
     /// Encoded in the stream's codec, in whole packets.
-    Sound { tones: usize, bytes: Arc<[u8]> },
+    Sound {
+        tones: usize,
+        bytes: Arc<[u8]>,
+    },
 }
 
 impl Tones {

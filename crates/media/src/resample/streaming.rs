@@ -105,9 +105,11 @@ mod tests {
     fn pieces_give_what_the_whole_gives_and_as_much() {
         for (from, to) in [(8_000, 16_000), (48_000, 16_000), (16_000, 8_000), (8_000, 8_000)] {
             let mut signal = vec![0; 1_000];
-            signal.extend((0..20_000).map(|n| {
-                (9_000.0 * (TAU * 440.0 * f64::from(n) / f64::from(from)).sin()) as i16
-            }));
+            signal.extend(
+                (0..20_000).map(|n| {
+                    (9_000.0 * (TAU * 440.0 * f64::from(n) / f64::from(from)).sin()) as i16
+                }),
+            );
             signal.extend([0; 1_003]);
             let mut streaming = Streaming::new(from, to);
             let mut out = Vec::new();

@@ -150,8 +150,7 @@ pub(crate) fn units(span: Duration, rate: u32) -> u64 {
 /// Units of an RTP clock as time.
 pub(crate) fn span(units: u64, rate: u32) -> Duration {
     let rate = u64::from(rate.max(1));
-    Duration::from_secs(units / rate)
-        + Duration::from_nanos((units % rate) * 1_000_000_000 / rate)
+    Duration::from_secs(units / rate) + Duration::from_nanos((units % rate) * 1_000_000_000 / rate)
 }
 
 #[cfg(test)]

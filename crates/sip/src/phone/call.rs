@@ -12,8 +12,8 @@ use graphophone_call::{LegCommand, LegEvent, RejectReason, ResultInfo, Tone};
 use graphophone_media::{
     codec::SampleCodec,
     engine::{
-        EngineFull, PlayError, PlayoutId, Segment, StreamEvent, StreamHandle, TappedPacket, TonesError,
-        TonesId,
+        EngineFull, PlayError, PlayoutId, Segment, StreamEvent, StreamHandle, TappedPacket,
+        TonesError, TonesId,
     },
     prompt::Prompt,
 };
@@ -156,7 +156,12 @@ impl PhoneCall {
     pub fn press(&self, tones: &[Tone]) -> Result<(), TonesError> {
         let codes = tones.iter().map(|tone| tone.event_code()).collect();
         let stream = self.0.stream().ok_or(EngineFull)?;
-        stream.send_tones(TonesId(rand::random()), codes, Duration::from_millis(100), Duration::from_millis(60))
+        stream.send_tones(
+            TonesId(rand::random()),
+            codes,
+            Duration::from_millis(100),
+            Duration::from_millis(60),
+        )
     }
 
     /// Says something into the call.

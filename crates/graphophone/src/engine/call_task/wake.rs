@@ -8,7 +8,10 @@ use graphophone_sip::{LegHandle, LegSignal};
 use tokio::time::{Instant, sleep_until};
 
 use super::CallTask;
-use crate::engine::{audio::News, request::Request};
+use crate::engine::{
+    audio::{Audio, News},
+    request::Request,
+};
 
 /// What woke the task.
 pub(super) enum Wake {
@@ -45,10 +48,9 @@ impl CallTask {
                     None => Box::pin(self.next()).await,
                 },
                 StreamEvent::Silent => Wake::Input(Input::Leg(LegEvent::Ended(silent()))),
-                StreamEvent::Stopped(_)
-                | StreamEvent::Receiving
-                | StreamEvent::TonesSent(_)
-                | StreamEvent::TonesStopped(_) => Box::pin(self.next()).await,
+                StreamEvent::Stopped(_) | StreamEvent::Receiving => Box::pin(self.next()).await,
+                StreamEvent::TonesSent(id) => Wake::Input(Audio::tones(id, true)),
+                StreamEvent::TonesStopped(id) => Wake::Input(Audio::tones(id, false)),
             },
             Some(news) = self.audio.news() => Wake::Prepared(news),
             Some(outcome) = &mut self.dialling => {

@@ -18,7 +18,8 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, StreamStats, TappedPacket, TonesId,
+    Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, StreamStats, TappedPacket,
+    TonesId,
     progress::Block,
     sender::{Channel, Content, Datagram, PacketSender},
     shard::{Shard, StreamId},
@@ -315,7 +316,14 @@ impl Rig {
         self.command(owner, StreamCommand::Stop { id: PlayoutId(id), done: None });
     }
 
-    fn tones(&mut self, owner: &Owner, id: u128, codes: Vec<u8>, duration: Duration, gap: Duration) {
+    fn tones(
+        &mut self,
+        owner: &Owner,
+        id: u128,
+        codes: Vec<u8>,
+        duration: Duration,
+        gap: Duration,
+    ) {
         let form = Form::Events { codes, duration, gap };
         self.command(owner, StreamCommand::Tones(Tones { id: TonesId(id), form }));
     }

@@ -120,8 +120,7 @@ fn a_sequence_can_be_given_up_while_it_is_sent_and_while_it_waits() {
     rig.run(ms(2_000));
     assert_eq!(owner.events(), [StreamEvent::TonesSent(TonesId(3))]);
     let events: Vec<_> = rig.rtp().iter().filter_map(event).collect();
-    let ends: Vec<_> =
-        events.iter().filter(|it| it.end).map(|it| (it.code, it.duration)).collect();
+    let ends: Vec<_> = events.iter().filter(|it| it.end).map(|it| (it.code, it.duration)).collect();
     assert_eq!(ends, [[(1, 1_120); 3], [(3, 1_600); 3]].concat(), "of 1 only what had begun");
 }
 
