@@ -96,9 +96,9 @@ impl Rig {
 
     /// When the recording began, in milliseconds of the rig's clock.
     fn recording_began(&self) -> u128 {
-        let began = self.said.iter().find_map(|(at, event)| match event {
-            EarEvent::Began { ago, .. } => Some(at - ago.as_millis()),
-            _ => None,
+        let began = self.said.iter().find_map(|(at, event)| {
+            let EarEvent::Began { ago, .. } = event else { return None };
+            Some(at - ago.as_millis())
         });
         began.unwrap_or_else(|| panic!("{:?}", self.said))
     }
@@ -183,9 +183,9 @@ fn pauses_are_told_with_the_time_since_they_began() {
     let silent: Vec<_> = rig
         .said
         .iter()
-        .filter_map(|(at, event)| match event {
-            EarEvent::FellSilent { ago, .. } => Some(at - ago.as_millis()),
-            _ => None,
+        .filter_map(|(at, event)| {
+            let EarEvent::FellSilent { ago, .. } = event else { return None };
+            Some(at - ago.as_millis())
         })
         .collect();
     assert_eq!(silent.len(), 2, "{:?}", rig.said);
