@@ -90,6 +90,7 @@ fn config(listen: SocketAddr) -> EndpointConfig {
         max_calls: 2_000,
         media_timeout: None,
         agent: "Graphophone".to_owned(),
+        incoming_refer: graphophone_sip::IncomingRefer::Decline,
     }
 }
 
@@ -100,6 +101,7 @@ async fn call_many(endpoint: &Endpoint, target: &str, count: u32, rate: u32) -> 
         pace.tick().await;
         let (sinks, signals) = sinks();
         let call = OutgoingCall {
+            replaces: None,
             sip_call_id: None,
             target: target.to_owned(),
             trunk: None,
@@ -128,7 +130,7 @@ async fn serve(
     let mut answered = false;
     while let Some(signal) = signals.recv().await {
         match signal {
-            LegSignal::Dialog(_) => {}
+            LegSignal::Dialog(_) | LegSignal::Referred(_) => {}
             LegSignal::Stream(handle) => {
                 let codec = handle.codec().sample().unwrap_or(SampleCodec::Pcmu);
                 let prompt = Arc::new(tone().encode(codec));

@@ -20,7 +20,7 @@ use crate::{
     registrar,
     shell::{CallRequest, Command, Media, Shell, Way},
     transport::{self, Arrival, Links},
-    user_agent::{self, Kept, RegistrationState, Transport, UserAgent},
+    user_agent::{self, Kept, LegId, RegistrationState, Transport, UserAgent},
 };
 
 /// Commands of all clones that wait for the task; callers wait when it is full.
@@ -64,6 +64,18 @@ pub struct EndpointConfig {
     pub max_calls: usize,
     /// `User-Agent` and `Server` text.
     pub agent: String,
+    /// What becomes of a far end's wish to refer us to somebody else.
+    pub incoming_refer: IncomingRefer,
+}
+
+/// What becomes of REFER inside a dialog (RFC 3515). Outside of dialogs it is always refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IncomingRefer {
+    /// It is declined: 603.
+    #[default]
+    Decline,
+    /// It is accepted, and the leg's owner decides ([`crate::LegSignal::Referred`]).
+    Follow,
 }
 
 /// A device that registers by digest.
@@ -150,6 +162,8 @@ pub struct OutgoingCall {
     pub from_user: String,
     /// Display name of our From.
     pub from_display: Option<String>,
+    /// Value of Replaces (RFC 3891): the dialog at the target whose place ours is to take.
+    pub replaces: Option<String>,
     /// Give up ringing after this and send CANCEL.
     pub ring_timeout: Duration,
     /// The SIP Call-ID, if [`crate::invited`] was told one; must be impossible to guess. The leg then
@@ -157,6 +171,19 @@ pub struct OutgoingCall {
     pub sip_call_id: Option<String>,
     /// Where its signals go.
     pub sinks: LegSinks,
+}
+
+/// Whom a leg is to follow a REFER to.
+#[derive(Clone, Debug)]
+pub struct FollowTo {
+    /// Request-URI, as in [`OutgoingCall::target`].
+    pub target: String,
+    /// As in [`OutgoingCall::trunk`].
+    pub trunk: Option<String>,
+    /// User part of our From URI, unless the trunk knows us by another.
+    pub from_user: String,
+    /// As in [`OutgoingCall::replaces`].
+    pub replaces: Option<String>,
 }
 
 /// An INVITE that waits for a decision.
@@ -270,6 +297,7 @@ impl Endpoint {
             max_calls: config.max_calls,
             own_addresses: udp.iter().chain(&tcp).copied().collect(),
             media_is_ipv4: config.rtp_bind.is_ipv4(),
+            takes_refer: config.incoming_refer == IncomingRefer::Follow,
         };
         let mut user_agent = UserAgent::new(core, rand::random(), Instant::now());
         user_agent.set_admit(admit);
@@ -313,21 +341,55 @@ impl Endpoint {
         call: OutgoingCall,
         attachment: Attachment,
     ) -> Result<LegHandle, CallError> {
-        let bad_target = || CallError::BotBadTarget(call.target.clone());
-        let uri = registrar::callable(&call.target);
-        let way = if uri.as_ref().is_some_and(is_registered) || self.is_bound(&call.target).await? {
-            Way::Bound
-        } else {
-            let uri = uri.ok_or_else(bad_target)?;
-            let transport = transport_of(&uri).ok_or_else(bad_target)?;
-            let unresolved = || CallError::PeerUnresolved(call.target.clone());
-            let remote = resolve(&uri).await.ok_or_else(unresolved)?;
-            Way::Direct { uri, transport, remote }
-        };
+        let way = self.way(&call.target).await?;
         let (reply, answer) = oneshot::channel();
         let call = Box::new(CallRequest { call, way, attachment });
         self.commands.send(Command::Call { call, reply }).await.map_err(|_| CallError::Stopped)?;
         answer.await.map_err(|_| CallError::Stopped)?
+    }
+
+    /// Follows the REFER of a leg's far end ([`crate::LegSignal::Referred`]): calls the target with the
+    /// leg's own end of the media. When it answers, the leg goes on with it, and the one that
+    /// referred us is told and hung up on; its owner notices a new dialog and perhaps a hold.
+    /// If the target cannot be tried, does not answer within 60 s or refuses, the leg is as
+    /// before and the far end is told.
+    ///
+    /// Whether the target may be called at all must have been checked.
+    pub fn follow(&self, leg: &LegHandle, to: FollowTo) -> impl Future<Output = ()> + Send + use<> {
+        let (endpoint, line) = (self.clone(), leg.line());
+        async move {
+            let error = match endpoint.try_follow(line.leg(), to).await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            line.report(match error {
+                CallError::BotBadTarget(_) | CallError::PeerUnresolved(_) => 404,
+                CallError::NoPort | CallError::Stopped => 503,
+            });
+        }
+    }
+
+    async fn try_follow(&self, leg: LegId, to: FollowTo) -> Result<(), CallError> {
+        let way = self.way(&to.target).await?;
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(Command::Follow { leg, to, way, reply })
+            .await
+            .map_err(|_| CallError::Stopped)?;
+        answer.await.map_err(|_| CallError::Stopped)?
+    }
+
+    async fn way(&self, target: &str) -> Result<Way, CallError> {
+        let bad_target = || CallError::BotBadTarget(target.to_owned());
+        let uri = registrar::callable(target);
+        if uri.as_ref().is_some_and(is_registered) || self.is_bound(target).await? {
+            return Ok(Way::Bound);
+        }
+        let uri = uri.ok_or_else(bad_target)?;
+        let transport = transport_of(&uri).ok_or_else(bad_target)?;
+        let remote =
+            resolve(&uri).await.ok_or_else(|| CallError::PeerUnresolved(target.to_owned()))?;
+        Ok(Way::Direct { uri, transport, remote })
     }
 
     async fn is_bound(&self, target: &str) -> Result<bool, CallError> {

@@ -13,7 +13,7 @@ use crate::{
     endpoint::{PhoneAccount, Trunk},
     gate::{self, StreamGate, Verdict},
     registrar::callable,
-    sdp::{self, Agreed, Description, Local},
+    sdp::{self, Agreed, Description, Direction, Local},
     user_agent::{Account, Config, Flow, LegId, LinkId, NewCall, Output, Transport, UserAgent},
 };
 
@@ -87,7 +87,7 @@ impl Stood {
 
     /// Our offer for the running stream.
     pub fn offer(&self) -> String {
-        sdp::offer(&LOCAL, Some(&self.0))
+        sdp::offer(&LOCAL, Some(&self.0), Direction::SendReceive)
     }
 }
 
@@ -118,7 +118,7 @@ impl Sdp {
 
     /// Our first offer.
     pub fn first_offer() -> String {
-        sdp::offer(&LOCAL, None)
+        sdp::offer(&LOCAL, None, Direction::SendReceive)
     }
 }
 
@@ -200,6 +200,7 @@ impl Agent {
             max_calls: 3,
             own_addresses: vec![(source(1), 5060).into()],
             media_is_ipv4: true,
+            takes_refer: true,
         };
         let mut agent = Self { ua: UserAgent::new(config, [3; 32], now), now, legs: Vec::new() };
         agent.ua.set_room(3);
@@ -229,6 +230,8 @@ impl Agent {
                 account: Some(Account { credentials: Credentials::new("acc", "pw"), realm: None }),
                 local: LOCAL,
                 call_id: None,
+                peer_user: None,
+                replaces: None,
                 holds_ack: self.legs.len().is_multiple_of(2),
             };
             let (leg, _) = self.ua.place_call(self.now, call);
@@ -272,6 +275,32 @@ impl Agent {
         self.ua.footprint()
     }
 
+    /// As the owner of a leg would, whose rules of dialling allow everything.
+    fn refer(&mut self, leg: LegId, target: &str) {
+        let Some(local) = self.ua.movable(leg) else { return };
+        match callable(target) {
+            Some(target) => {
+                let call = NewCall {
+                    target,
+                    flow: flow(10),
+                    phone: false,
+                    peer_user: None,
+                    replaces: None,
+                    from_user: "bot".to_owned(),
+                    from_host: None,
+                    from_display: None,
+                    ring_timeout: Duration::from_secs(60),
+                    account: None,
+                    local,
+                    call_id: None,
+                    holds_ack: false,
+                };
+                self.ua.follow(self.now, leg, call);
+            }
+            None => self.ua.report(self.now, leg, 416),
+        }
+    }
+
     fn drain(&mut self) -> Vec<Vec<u8>> {
         let mut sent = Vec::new();
         while let Some(output) = self.ua.poll_output() {
@@ -282,6 +311,7 @@ impl Agent {
                     self.legs.push(leg);
                 }
                 Output::Dialog { leg, .. } => self.ua.kept(leg),
+                Output::Referred { leg, referral } => self.refer(leg, &referral.target),
                 Output::Event { .. }
                 | Output::StartMedia { .. }
                 | Output::UpdateMedia { .. }

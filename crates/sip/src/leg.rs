@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, mpsc::SyncSender},
 };
 
-use graphophone_call::{LegCommand, LegEvent, RejectReason};
+use graphophone_call::{LegCommand, LegEvent, RejectReason, Tone};
 use graphophone_media::engine::{StreamEvent, StreamHandle, TappedPacket};
 use tokio::sync::{Notify, mpsc};
 
@@ -21,6 +21,28 @@ pub struct LegSinks {
     pub stream: mpsc::Sender<StreamEvent>,
 }
 
+/// Names a confirmed dialog to a third party: whoever calls `target` with this value of Replaces
+/// takes our place in it (RFC 3891).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialogName {
+    /// SIP URI of the far end: its Contact.
+    pub target: String,
+    /// Call-ID and tags.
+    pub replaces: String,
+}
+
+/// What the far end asks for by REFER (RFC 3515). Nothing of it was checked: it is a stranger's
+/// wish that may cost money.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Referral {
+    /// URI of who is to be called, without the headers it came with.
+    pub target: String,
+    /// Value of Replaces that the call is to carry.
+    pub replaces: Option<String>,
+    /// Who says that it asks (RFC 3892), as it came.
+    pub referred_by: Option<String>,
+}
+
 /// What a leg sends to its call.
 pub enum LegSignal {
     /// Something happened.
@@ -31,6 +53,10 @@ pub enum LegSignal {
     /// What [`crate::Endpoint::release`] needs to end the leg's dialog after a crash, from now on:
     /// comes before `LegEvent::Answered` of an outgoing leg, and whenever the peer has moved.
     Dialog(String),
+    /// The far end asks for a call to somebody else; comes only with [`crate::IncomingRefer::Follow`].
+    /// To be answered by [`crate::Endpoint::follow`] or
+    /// [`LegHandle::report`], within 90 s.
+    Referred(Referral),
 }
 
 /// The call's hand on a leg. Dropping it hangs up.
@@ -38,15 +64,26 @@ pub struct LegHandle {
     id: LegId,
     sip_call_id: Arc<str>,
     mailbox: Arc<Mailbox>,
+    dialog: Arc<Mutex<Option<DialogName>>>,
 }
 
 impl LegHandle {
-    pub(crate) fn new(id: LegId, sip_call_id: &str, mailbox: Arc<Mailbox>) -> Self {
-        Self { id, sip_call_id: sip_call_id.into(), mailbox }
+    pub(crate) fn new(
+        id: LegId,
+        sip_call_id: &str,
+        mailbox: Arc<Mailbox>,
+        dialog: Arc<Mutex<Option<DialogName>>>,
+    ) -> Self {
+        Self { id, sip_call_id: sip_call_id.into(), mailbox, dialog }
     }
 
     /// Names the call's sinks for an incoming leg and delivers what was kept. From now on its caller
     /// hears it ring (180).
+    ///
+    /// Again, it hands the leg to another owner: signals that the first one's queue had no room for
+    /// go to the new one, in order, as do all later ones. Events of a stream that runs already stay
+    /// with the sink it was made with, so who hands a leg on hands its receivers on as well, and then
+    /// need not attach again.
     pub fn attach(&self, sinks: LegSinks) {
         self.attach_with(Attachment { sinks, tap: None });
     }
@@ -83,6 +120,17 @@ impl LegHandle {
         self.mailbox.post(self.id, |wishes| wishes.has_kept_dialog = true);
     }
 
+    /// How others may name the leg's dialog to its far end; `None` before it is confirmed.
+    pub fn dialog(&self) -> Option<DialogName> {
+        self.dialog.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells a far end that has sent REFER what has become of it: a SIP status, final from 200 on.
+    /// Does nothing if it waits for none.
+    pub fn report(&self, status: u16) {
+        self.mailbox.post(self.id, |wishes| wishes.report = Some(status));
+    }
+
     /// The SIP Call-ID.
     pub fn sip_call_id(&self) -> &str {
         &self.sip_call_id
@@ -95,8 +143,43 @@ impl LegHandle {
         });
     }
 
+    /// Puts the far end on hold, or takes it back.
+    pub(crate) fn hold(&self, holds: bool) {
+        self.mailbox.post(self.id, |wishes| wishes.hold = Some(holds));
+    }
+
+    /// Presses a key by INFO.
+    pub(crate) fn press_by_info(&self, tone: Tone) {
+        self.mailbox.post(self.id, |wishes| {
+            if wishes.presses.len() < MOST_PRESSES {
+                wishes.presses.push(tone);
+            }
+        });
+    }
+
+    /// What reports on a REFER after the handle has gone elsewhere.
+    pub(crate) fn line(&self) -> ReportLine {
+        ReportLine { id: self.id, mailbox: Arc::clone(&self.mailbox) }
+    }
+
     pub(crate) fn attach_with(&self, attachment: Attachment) {
         self.mailbox.post(self.id, |wishes| wishes.attachment = Some(attachment));
+    }
+}
+
+/// Tells a far end what has become of its REFER, without being its leg's owner.
+pub(crate) struct ReportLine {
+    id: LegId,
+    mailbox: Arc<Mailbox>,
+}
+
+impl ReportLine {
+    pub(crate) fn leg(&self) -> LegId {
+        self.id
+    }
+
+    pub(crate) fn report(&self, status: u16) {
+        self.mailbox.post(self.id, |wishes| wishes.report = Some(status));
     }
 }
 
@@ -131,12 +214,20 @@ pub(crate) struct ReferWish {
     pub(crate) replaces: Option<String>,
 }
 
+/// Most key presses by INFO that wait.
+const MOST_PRESSES: usize = 64;
+
 /// What a call wants of one leg; each wish at most once.
 #[derive(Default)]
 pub(crate) struct Wishes {
     pub(crate) attachment: Option<Attachment>,
     pub(crate) decision: Option<Decision>,
     pub(crate) refer: Option<ReferWish>,
+    /// Status of what the far end has referred us to; a later one replaces an earlier.
+    pub(crate) report: Option<u16>,
+    pub(crate) hold: Option<bool>,
+    /// At most [`MOST_PRESSES`].
+    pub(crate) presses: Vec<Tone>,
     /// The answer may be acknowledged.
     pub(crate) has_kept_dialog: bool,
     pub(crate) hang_up: bool,

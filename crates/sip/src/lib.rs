@@ -25,7 +25,7 @@ mod user_agent;
 pub use dialled::DialledUri;
 pub use digest::DigestAlgorithm;
 pub use endpoint::{
-    Admit, CallError, Endpoint, EndpointConfig, IncomingCall, OutgoingCall, Party, PhoneAccount,
-    Trunk, invited, is_sip_uri,
+    Admit, CallError, Endpoint, EndpointConfig, FollowTo, IncomingCall, IncomingRefer,
+    OutgoingCall, Party, PhoneAccount, Trunk, invited, is_sip_uri,
 };
-pub use leg::{LegHandle, LegSignal, LegSinks};
+pub use leg::{DialogName, LegHandle, LegSignal, LegSinks, Referral};

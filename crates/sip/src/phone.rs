@@ -1,7 +1,7 @@
 //! The built-in phone: a real SIP/RTP endpoint on sockets of its own, for `demo`, `dev` and tests.
 //!
-//! It registers, answers as it is told, hears and records what is played to it, presses keys, calls
-//! and hangs up. Nothing in it is a shortcut into the server: it speaks the protocols.
+//! It registers, answers as it is told, hears and records what is played to it, presses keys, holds,
+//! refers and is referred, calls and hangs up. Nothing in it is a shortcut into the server: it speaks the protocols.
 
 mod call;
 mod heard;
@@ -19,11 +19,12 @@ use graphophone_media::engine::Engine;
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    Endpoint, EndpointConfig, IncomingCall, OutgoingCall, Trunk, endpoint::CallError,
-    leg::Attachment,
+    Endpoint, EndpointConfig, IncomingCall, IncomingRefer, OutgoingCall, Trunk,
+    endpoint::CallError,
+    leg::{Attachment, Referral},
 };
 
-pub use call::{CallStage, PhoneCall};
+pub use call::{CallStage, PhoneCall, ReferOutcome};
 pub use heard::{Heard, HeardPacket};
 
 /// Name of the only trunk a phone has.
@@ -74,6 +75,8 @@ pub struct PhoneConfig {
     pub bind: IpAddr,
     /// Its RTP ports; `0..=0` leaves them to the operating system.
     pub rtp_ports: RangeInclusive<u16>,
+    /// What it does when it is referred to somebody else: it calls them, or declines.
+    pub incoming_refer: IncomingRefer,
     /// Time between its RTCP reports; short, so that receipts are acknowledged soon.
     pub rtcp_interval: Duration,
 }
@@ -91,6 +94,7 @@ impl PhoneConfig {
             answer: AnswerPolicy::After(Duration::ZERO),
             bind: server.ip(),
             rtp_ports: 0..=0,
+            incoming_refer: IncomingRefer::Decline,
             rtcp_interval: Duration::from_millis(250),
         }
     }
@@ -114,11 +118,11 @@ pub enum PhoneError {
 /// of its calls are gone, or on [`Phone::shut_down`].
 #[derive(Clone)]
 pub struct Phone {
-    endpoint: Endpoint,
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    endpoint: Endpoint,
     user: String,
     display_name: Option<String>,
     address: SocketAddr,
@@ -170,11 +174,13 @@ impl Phone {
             max_calls: 256,
             media_timeout: None,
             agent: "Graphophone phone".to_owned(),
+            incoming_refer: config.incoming_refer,
         };
         let bound = Endpoint::bind_with(endpoint, engine, config.rtcp_interval, None).await;
         let (endpoint, incoming) = bound.map_err(PhoneError::Bind)?;
         let addresses = [endpoint.udp_addrs(), endpoint.tcp_addrs()].concat();
         let shared = Arc::new(Shared {
+            endpoint,
             user: config.user,
             display_name: config.display_name,
             address: addresses.first().copied().unwrap_or(own),
@@ -185,9 +191,10 @@ impl Phone {
         });
         tokio::spawn(take_calls(incoming, Arc::downgrade(&shared)));
         if config.register {
-            endpoint.registered(SERVER).await.map_err(PhoneError::PeerRefused)?;
+            let registered = shared.endpoint.registered(SERVER).await;
+            registered.map_err(PhoneError::PeerRefused)?;
         }
-        Ok(Self { endpoint, shared })
+        Ok(Self { shared })
     }
 
     /// Its own address as a URI, for calls past the registrar.
@@ -201,7 +208,7 @@ impl Phone {
     /// # Errors
     /// [`PhoneError::PeerRefused`] when the last try failed; it goes on trying.
     pub async fn registered(&self) -> Result<(), PhoneError> {
-        self.endpoint.registered(SERVER).await.map_err(PhoneError::PeerRefused)
+        self.shared.endpoint.registered(SERVER).await.map_err(PhoneError::PeerRefused)
     }
 
     /// Changes what happens to calls from now on.
@@ -214,21 +221,20 @@ impl Phone {
     /// # Errors
     /// [`PhoneError::Call`] when the call cannot be tried at all.
     pub async fn call(&self, target: &str) -> Result<PhoneCall, PhoneError> {
-        let (wiring, sinks, tap) = call::wire();
-        let attachment = Attachment { sinks: sinks.clone(), tap: Some(tap) };
-        let call = OutgoingCall {
-            sip_call_id: None,
-            target: target.to_owned(),
-            trunk: Some(SERVER.to_owned()),
-            from_user: self.shared.user.clone(),
-            from_display: self.shared.display_name.clone(),
-            ring_timeout: Duration::from_secs(120),
-            sinks,
-        };
-        let placed = self.endpoint.call_with(call, attachment).await;
-        let call = PhoneCall::start(placed.map_err(PhoneError::Call)?, wiring, None);
-        self.shared.lock_calls().latest = Some(call.clone());
-        Ok(call)
+        self.shared.call(target, None).await
+    }
+
+    /// Calls a SIP URI to take somebody's place in a dialog of its: `replaces` is the value of the
+    /// header (RFC 3891).
+    ///
+    /// # Errors
+    /// [`PhoneError::Call`] when the call cannot be tried at all.
+    pub async fn call_replacing(
+        &self,
+        target: &str,
+        replaces: &str,
+    ) -> Result<PhoneCall, PhoneError> {
+        self.shared.call(target, Some(replaces.to_owned())).await
     }
 
     /// The next call to this phone, in the order they came; waits for one. A call is here as soon
@@ -255,7 +261,7 @@ impl Phone {
 
     /// Hangs up, unregisters and closes its sockets.
     pub async fn shut_down(&self) {
-        self.endpoint.shut_down().await;
+        self.shared.endpoint.shut_down().await;
     }
 }
 
@@ -264,11 +270,49 @@ impl Shared {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, incoming: IncomingCall) {
+    async fn call(
+        self: &Arc<Self>,
+        target: &str,
+        replaces: Option<String>,
+    ) -> Result<PhoneCall, PhoneError> {
+        let (wiring, sinks, tap) = call::wire();
+        let attachment = Attachment { sinks: sinks.clone(), tap: Some(tap) };
+        let call = OutgoingCall {
+            replaces,
+            sip_call_id: None,
+            target: target.to_owned(),
+            trunk: Some(SERVER.to_owned()),
+            from_user: self.user.clone(),
+            from_display: self.display_name.clone(),
+            ring_timeout: Duration::from_secs(120),
+            sinks,
+        };
+        let placed = self.endpoint.call_with(call, attachment).await.map_err(PhoneError::Call)?;
+        let call = PhoneCall::start(placed, wiring, None, Arc::downgrade(self));
+        self.lock_calls().latest = Some(call.clone());
+        Ok(call)
+    }
+
+    /// Calls whom the far end of `call` has referred it to, and tells it how that goes. Who
+    /// referred hangs up, as most people's phones expect it to.
+    async fn follow(self: Arc<Self>, call: PhoneCall, referral: Referral) {
+        let Ok(new) = self.call(&referral.target, referral.replaces).await else {
+            return call.report(404);
+        };
+        if matches!(new.ringing().await, CallStage::Ringing) {
+            call.report(180);
+        }
+        match new.established().await {
+            Ok(()) => call.report(200),
+            Err(result) => call.report(u16::try_from(result.code).unwrap_or(480).max(400)),
+        }
+    }
+
+    fn take(self: &Arc<Self>, incoming: IncomingCall) {
         let policy = *self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         let (wiring, sinks, tap) = call::wire();
         incoming.leg.attach_with(Attachment { sinks, tap: Some(tap) });
-        let call = PhoneCall::start(incoming.leg, wiring, Some(policy));
+        let call = PhoneCall::start(incoming.leg, wiring, Some(policy), Arc::downgrade(self));
         let mut calls = self.lock_calls();
         calls.latest = Some(call.clone());
         // Each keeps what it heard; those that ended while nobody came for them are not missed.

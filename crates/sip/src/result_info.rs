@@ -33,6 +33,23 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    /// The SIP status that tells another peer of it.
+    pub(crate) const fn status(self) -> u16 {
+        match self {
+            Self::Status(status) => status,
+            Self::Refused(RejectReason::Busy) => 486,
+            Self::Refused(RejectReason::Forbidden) => 403,
+            Self::RingTimeout | Self::NoResponse => 408,
+            Self::HungUp | Self::CallerGaveUp => 487,
+            Self::BadDescription => 488,
+            Self::NoResources => 503,
+            Self::Refused(RejectReason::None)
+            | Self::PeerHungUp { .. }
+            | Self::NoAck
+            | Self::Unreachable => 480,
+        }
+    }
+
     /// The call-level `resultInfo`.
     pub(crate) fn result(self) -> ResultInfo {
         let of = ResultInfo::of_call;

@@ -2,32 +2,29 @@
 //! it wants.
 
 mod leg_port;
+mod line;
 
 use std::{
     collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use graphophone_call::LegEvent;
 use graphophone_media::engine::{Engine, StreamConfig};
-use sipx_sip::{Message, Uri, auth::Credentials};
+use sipx_sip::{Message, Uri};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::leg_port::{LegPort, Owner};
 use crate::{
-    endpoint::{CallError, IncomingCall, OutgoingCall, is_registered, resolve_trunk},
+    endpoint::{CallError, FollowTo, IncomingCall, OutgoingCall, resolve_trunk},
     gate::Verdict,
     leg::{Attachment, Decision, LegHandle, LegSignal, Mailbox, Wishes},
     port_pool::{PortPair, PortPool},
-    registrar::Binding,
     sdp::{self, Agreed},
     transport::{Arrival, Links},
-    user_agent::{
-        Account, Flow, Kept, LegId, NewCall, Output, RegistrationState, Transport, UserAgent,
-    },
+    user_agent::{Flow, Kept, LegId, NewCall, Output, RegistrationState, Transport, UserAgent},
 };
 
 /// Signals kept for a call that does not keep up, or has not attached yet.
@@ -47,6 +44,13 @@ pub(crate) enum Command {
     IsBound {
         target: String,
         reply: oneshot::Sender<bool>,
+    },
+    /// Call whom the far end of a leg has referred us to.
+    Follow {
+        leg: LegId,
+        to: FollowTo,
+        way: Way,
+        reply: oneshot::Sender<Result<(), CallError>>,
     },
     ContactOf {
         user_id: String,
@@ -200,6 +204,9 @@ impl Shell {
                 // Whoever asked may have gone; so for the reply below.
                 let _ = reply.send(self.binding(now, &target).is_some());
             }
+            Command::Follow { leg, to, way, reply } => {
+                let _ = reply.send(self.follow(now, leg, &to, way));
+            }
             Command::ContactOf { user_id, reply } => {
                 let binding = self.user_agent.contact_of(now, &user_id);
                 let uri = binding.map(|binding| binding.uri().to_bytes());
@@ -221,47 +228,25 @@ impl Shell {
 
     fn call(&mut self, now: Instant, request: CallRequest) -> Result<LegHandle, CallError> {
         let CallRequest { call, way, attachment } = request;
-        let bad_target = || CallError::BotBadTarget(call.target.clone());
-        let phone = matches!(way, Way::Bound);
-        let (target, flow) = match way {
-            Way::Bound => {
-                let binding = self.binding(now, &call.target).ok_or_else(bad_target)?;
-                (binding.uri().clone(), Some(binding.flow))
-            }
-            Way::Direct { uri, transport, remote } => (uri, self.links.flow_to(transport, remote)),
-        };
-        let flow = flow.ok_or_else(bad_target)?;
+        let line = self.line(now, &call.target, call.trunk.as_deref(), way)?;
         if !self.user_agent.has_slot() {
             return Err(CallError::NoPort);
         }
         let ports = self.media.ports.take().ok_or(CallError::NoPort)?;
-        let trunk = call
-            .trunk
-            .as_ref()
-            .and_then(|name| self.user_agent.trunks().iter().find(|trunk| trunk.name == *name));
-        let trunk_host = trunk.and_then(|trunk| trunk.uri.as_deref()).and_then(host_of);
-        // A password answers challenges of its own trunk only (CVE-2021-41158).
-        let same_host =
-            trunk_host.is_some() && trunk_host == target.host().map(ToString::to_string);
-        let account = trunk.filter(|_| same_host).and_then(|trunk| {
-            let (username, password) = (trunk.username.clone()?, trunk.password.clone()?);
-            let credentials = Credentials::new(username, password);
-            Some(Account { credentials, realm: trunk.realm.clone() })
-        });
-        // To a trunk we are our account there; many refuse a caller they do not know.
-        let from = trunk.and_then(|trunk| trunk.from.clone().or(trunk.username.clone()));
-        let local = self.local(&ports, &flow);
+        let local = self.local(&ports, &line.flow);
         let (leg, sip_call_id) = self.user_agent.place_call(
             now,
             NewCall {
-                target,
-                flow,
-                phone,
-                from_user: from.unwrap_or(call.from_user),
-                from_host: trunk_host,
+                target: line.target,
+                flow: line.flow,
+                phone: line.phone,
+                peer_user: line.peer_user,
+                replaces: call.replaces,
+                from_user: line.from_user.unwrap_or(call.from_user),
+                from_host: line.from_host,
                 from_display: call.from_display,
                 ring_timeout: call.ring_timeout,
-                account,
+                account: line.account,
                 local,
                 holds_ack: call.sip_call_id.is_some(),
                 call_id: call.sip_call_id,
@@ -269,19 +254,9 @@ impl Shell {
         );
         let owner = Owner::Attached(attachment);
         let port = LegPort { owner, ports: Some(ports), ..LegPort::default() };
+        let dialog = Arc::clone(&port.dialog);
         self.legs.insert(leg, port);
-        Ok(LegHandle::new(leg, &sip_call_id, Arc::clone(&self.mailbox)))
-    }
-
-    /// The binding that a target means: `sip:user@registered`, or exactly its contact.
-    fn binding(&self, now: Instant, target: &str) -> Option<&Binding> {
-        match crate::registrar::callable(target) {
-            Some(uri) if is_registered(&uri) => {
-                let user = uri.decoded_user().unwrap_or_default();
-                self.user_agent.binding_of(now, &String::from_utf8_lossy(&user))
-            }
-            Some(_) | None => self.user_agent.binding_at(now, target),
-        }
+        Ok(LegHandle::new(leg, &sip_call_id, Arc::clone(&self.mailbox), dialog))
     }
 
     fn wished(&mut self, leg: LegId, wishes: Wishes) {
@@ -309,6 +284,15 @@ impl Shell {
         }
         if let Some(wish) = wishes.refer {
             self.user_agent.refer(now, leg, &wish);
+        }
+        if let Some(status) = wishes.report {
+            self.user_agent.report(now, leg, status);
+        }
+        if let Some(holds) = wishes.hold {
+            self.user_agent.hold(now, leg, holds);
+        }
+        for tone in wishes.presses {
+            self.user_agent.press_by_info(now, leg, tone);
         }
         if wishes.hang_up || wishes.dropped {
             self.user_agent.hang_up(now, leg);
@@ -358,14 +342,25 @@ impl Shell {
             match output {
                 Output::Send { flow, message } => self.links.send(&flow, message),
                 Output::Incoming { leg, from, to_user, sip_call_id, dialog } => {
-                    let handle = LegHandle::new(leg, &sip_call_id, Arc::clone(&self.mailbox));
-                    self.legs.insert(leg, LegPort::default());
+                    let port = LegPort::default();
+                    let name = Arc::clone(&port.dialog);
+                    self.legs.insert(leg, port);
+                    let mailbox = Arc::clone(&self.mailbox);
+                    let handle = LegHandle::new(leg, &sip_call_id, mailbox, name);
                     let call = IncomingCall { from, to_user, sip_call_id, dialog, leg: handle };
                     // There was room when the INVITE came. If the owner is gone, the handle in
                     // the returned call hangs up.
                     let _ = self.incoming.try_send(call);
                 }
-                Output::Dialog { leg, dialog } => self.deliver(leg, LegSignal::Dialog(dialog)),
+                Output::Dialog { leg, dialog, name } => {
+                    if let Some(port) = self.legs.get(&leg) {
+                        *port.dialog.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+                    }
+                    self.deliver(leg, LegSignal::Dialog(dialog));
+                }
+                Output::Referred { leg, referral } => {
+                    self.deliver(leg, LegSignal::Referred(referral));
+                }
                 Output::Event { leg, event } => self.deliver(leg, LegSignal::Event(event)),
                 Output::StartMedia { leg, agreed } => self.start_media(leg, agreed),
                 Output::UpdateMedia { leg, remote, sending, receiving } => {
@@ -476,11 +471,6 @@ impl Shell {
     fn retry_at(&self) -> Option<Instant> {
         (!self.undelivered.is_empty()).then(|| Instant::now() + RETRY)
     }
-}
-
-fn host_of(uri: &str) -> Option<String> {
-    let uri = Uri::parse(Bytes::copy_from_slice(uri.as_bytes())).ok()?;
-    uri.host().map(ToString::to_string)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

@@ -74,6 +74,15 @@ pub enum Profile {
     Dev,
 }
 
+/// What becomes of REFER from a far end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub enum IncomingRefer {
+    Decline,
+    Follow,
+}
+
 impl Profile {
     /// As it is written in a file.
     pub fn name(self) -> &'static str {
@@ -151,7 +160,12 @@ sections! {
         calling_webhook: Option<url::Url>,
     }
     /// `[sip]`
-    Sip { listen: Vec<SipListen>, digest: Vec<Digest>, external_address: Option<std::net::IpAddr>, }
+    Sip {
+        listen: Vec<SipListen>,
+        digest: Vec<Digest>,
+        incoming_refer: IncomingRefer,
+        external_address: Option<std::net::IpAddr>,
+    }
     /// `[rtp]`
     Rtp { ports: PortRange, bind: std::net::IpAddr, media_timeout: Interval, }
     /// `[[phone]]`

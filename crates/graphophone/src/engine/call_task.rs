@@ -1,6 +1,7 @@
 //! One task owns one call: it waits for an input, gives it to the core, and carries the outputs
 //! out. There is no lock around a call.
 
+mod referral;
 mod wake;
 
 use std::{collections::VecDeque, sync::Arc};
@@ -24,6 +25,7 @@ use super::{
     audio::Audio,
     backlog::{Backlog, Change, is_lasting},
     ledger::{Entry, unix_millis},
+    quota::Permit,
     registry::{Listed, Shared},
     request::{CommandError, Once, Reply, Request, View},
 };
@@ -58,6 +60,8 @@ pub(super) struct CallTask {
     dialog: Option<String>,
     /// The details or the dialog are not those in the store.
     has_new_details: bool,
+    /// What the call's far end has had dialled, for as long as the call lives.
+    followed: Vec<Permit>,
     /// The call ends as soon as nothing plays that ends by itself.
     is_draining: bool,
     /// The core knows that the server stops.
@@ -103,6 +107,7 @@ impl CallTask {
             backlog: None,
             dialog,
             has_new_details: true,
+            followed: Vec::new(),
             is_draining: false,
             knows_of_stop: false,
             follow_ups: VecDeque::new(),
@@ -156,6 +161,7 @@ impl CallTask {
                     self.dialog = Some(dialog);
                     self.has_new_details = true;
                 }
+                Wake::Referred(referral) => self.follow(referral),
                 Wake::PlayedOut(playout) => {
                     let event = self.audio.finished(playout);
                     self.handle(Input::Playout(event)).await?;

@@ -42,11 +42,11 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) prompts: Prompts,
     settings: Settings,
-    dial: DialRules,
-    quota: Quota,
+    pub(super) dial: DialRules,
+    pub(super) quota: Quota,
     max_calls: usize,
     door: Door,
-    sip: OnceLock<Endpoint>,
+    pub(super) sip: OnceLock<Endpoint>,
     calls: Mutex<HashMap<CallId, Entry>>,
     tasks: TaskTracker,
     /// No call is to begin, and each to end when what it plays has ended.
@@ -421,6 +421,7 @@ impl Shared {
             }
         };
         let call = OutgoingCall {
+            replaces: None,
             target,
             trunk,
             from_user: app.to_string(),

@@ -7,7 +7,7 @@ use graphophone_media::{
     engine::{DatagramIo, EngineConfig},
     prompt::Accept,
 };
-use graphophone_sip::{EndpointConfig, PhoneAccount, Trunk};
+use graphophone_sip::{EndpointConfig, IncomingRefer, PhoneAccount, Trunk};
 
 use crate::{
     auth::{AppSettings, AuthSettings, IssuerSettings, Secret},
@@ -155,6 +155,10 @@ pub(super) fn endpoint_config(config: &Config) -> EndpointConfig {
             })
             .collect(),
         max_calls: config.limits.calls,
+        incoming_refer: match config.sip.incoming_refer {
+            config::IncomingRefer::Decline => IncomingRefer::Decline,
+            config::IncomingRefer::Follow => IncomingRefer::Follow,
+        },
         agent: format!("Graphophone/{}", env!("CARGO_PKG_VERSION")),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::Duration,
@@ -11,19 +11,20 @@ use std::{
 use graphophone_call::{LegCommand, LegEvent, RejectReason, ResultInfo, Tone};
 use graphophone_media::{
     codec::SampleCodec,
+    dtmf::generate,
     engine::{
         EngineFull, PlayError, PlayoutId, Segment, StreamEvent, StreamHandle, TappedPacket,
         TonesError, TonesId,
     },
-    prompt::Prompt,
+    prompt::{Prompt, Sha256},
 };
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, sleep},
 };
 
-use super::{AnswerPolicy, Heard, heard::Recorder};
-use crate::{LegHandle, LegSignal, LegSinks};
+use super::{AnswerPolicy, Heard, Shared, heard::Recorder};
+use crate::{DialogName, LegHandle, LegSignal, LegSinks};
 
 /// Signals and stream events that wait for the call's task.
 const EVENTS: usize = 64;
@@ -46,6 +47,17 @@ pub enum CallStage {
     Ended(ResultInfo),
 }
 
+/// What has become of a REFER of the phone's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReferOutcome {
+    /// The far end does not take it.
+    Refused,
+    /// The far end has reached the target.
+    Reached,
+    /// The far end has not reached the target.
+    Failed(ResultInfo),
+}
+
 /// A call of the phone; clones share it. It goes on when all of them are gone.
 #[derive(Clone)]
 pub struct PhoneCall(Arc<Inner>);
@@ -53,6 +65,10 @@ pub struct PhoneCall(Arc<Inner>);
 struct Inner {
     leg: Arc<LegHandle>,
     stage: watch::Receiver<CallStage>,
+    refer: watch::Receiver<Option<ReferOutcome>>,
+    /// Whether the far end may send audio and wants ours.
+    media: watch::Receiver<bool>,
+    phone: Weak<Shared>,
     stream: Mutex<Option<Arc<StreamHandle>>>,
     tap: Mutex<Receiver<TappedPacket>>,
     recorder: Mutex<Recorder>,
@@ -63,6 +79,13 @@ pub(super) struct Wiring {
     signals: mpsc::Receiver<LegSignal>,
     events: mpsc::Receiver<StreamEvent>,
     tap: Receiver<TappedPacket>,
+}
+
+/// Where a call's task says what it hears.
+struct News {
+    stages: watch::Sender<CallStage>,
+    refers: watch::Sender<Option<ReferOutcome>>,
+    flows: watch::Sender<bool>,
 }
 
 /// Makes the queues between a leg and its call.
@@ -76,12 +99,22 @@ pub(super) fn wire() -> (Wiring, LegSinks, SyncSender<TappedPacket>) {
 
 impl PhoneCall {
     /// `policy` is what to do with an incoming call.
-    pub(super) fn start(leg: LegHandle, wiring: Wiring, policy: Option<AnswerPolicy>) -> Self {
+    pub(super) fn start(
+        leg: LegHandle,
+        wiring: Wiring,
+        policy: Option<AnswerPolicy>,
+        phone: Weak<Shared>,
+    ) -> Self {
         let first = if policy.is_some() { CallStage::Ringing } else { CallStage::Trying };
         let (stages, stage) = watch::channel(first);
+        let (refers, refer) = watch::channel(None);
+        let (flows, media) = watch::channel(false);
         let call = Self(Arc::new(Inner {
             leg: Arc::new(leg),
             stage,
+            refer,
+            media,
+            phone,
             stream: Mutex::new(None),
             tap: Mutex::new(wiring.tap),
             recorder: Mutex::default(),
@@ -89,7 +122,8 @@ impl PhoneCall {
         if let Some(policy) = policy {
             call.decide(policy);
         }
-        tokio::spawn(call.clone().run(wiring.signals, wiring.events, stages));
+        let news = News { stages, refers, flows };
+        tokio::spawn(call.clone().run(wiring.signals, wiring.events, news));
         call
     }
 
@@ -146,6 +180,65 @@ impl PhoneCall {
     /// Hangs up, cancels or refuses.
     pub fn hang_up(&self) {
         self.0.leg.command(LegCommand::HangUp);
+    }
+
+    /// Puts the far end on hold (`a=sendonly`).
+    pub fn hold(&self) {
+        self.0.leg.hold(true);
+    }
+
+    /// Takes the far end back.
+    pub fn resume(&self) {
+        self.0.leg.hold(false);
+    }
+
+    /// Waits until the far end wants our audio (`true`) or does not (`false`), or the call is over.
+    pub async fn media(&self, active: bool) {
+        let mut media = self.0.media.clone();
+        // An error says that the call is over.
+        let _ = media.wait_for(|now| *now == active).await;
+    }
+
+    /// Asks the far end to call somebody else, in place of a dialog of theirs if one is named.
+    pub fn refer(&self, target: &str, replaces: Option<&str>) {
+        let (target, replaces) = (target.to_owned(), replaces.map(str::to_owned));
+        self.0.leg.command(LegCommand::Refer { target, replaces });
+    }
+
+    /// Waits for what becomes of [`Self::refer`]; `None` if the call ends before.
+    pub async fn refer_outcome(&self) -> Option<ReferOutcome> {
+        let mut refer = self.0.refer.clone();
+        let outcome = refer.wait_for(Option::is_some).await;
+        outcome.ok().and_then(|outcome| outcome.clone())
+    }
+
+    /// How others may name the call to its far end; `None` before it is established.
+    pub fn dialog(&self) -> Option<DialogName> {
+        self.0.leg.dialog()
+    }
+
+    pub(super) fn report(&self, status: u16) {
+        self.0.leg.report(status);
+    }
+
+    /// Presses keys by INFO (`application/dtmf-relay`), one after another.
+    pub fn press_by_info(&self, tones: &[Tone]) {
+        tones.iter().for_each(|tone| self.0.leg.press_by_info(*tone));
+    }
+
+    /// Presses keys by nothing but their sound, each for 100 ms with 100 ms between.
+    ///
+    /// # Errors
+    /// [`PlayError`] without a stream, or when the engine does not take it.
+    pub fn press_in_band(&self, tones: &[Tone]) -> Result<(), PlayError> {
+        let (duration, gap) = (Duration::from_millis(100), Duration::from_millis(100));
+        let silence = std::iter::repeat_n(0, gap.as_millis() as usize * 8);
+        let sound = |tone: &Tone| generate::tone(tone.event_code(), 8_000, duration);
+        let samples: Vec<i16> = tones
+            .iter()
+            .flat_map(|tone| sound(tone).unwrap_or_default().into_iter().chain(silence.clone()))
+            .collect();
+        self.say(&Prompt { rate: 8_000, sha256: Sha256::of(&samples), samples })
     }
 
     /// Presses keys one after another, each for 100 ms with 60 ms between: as telephone-events
@@ -208,8 +301,9 @@ impl PhoneCall {
         self,
         mut signals: mpsc::Receiver<LegSignal>,
         mut events: mpsc::Receiver<StreamEvent>,
-        stages: watch::Sender<CallStage>,
+        news: News,
     ) {
+        let News { stages, refers, flows } = news;
         let mut look = interval(TAP_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
@@ -220,7 +314,28 @@ impl PhoneCall {
                     }
                     // A phone that crashes is not started again.
                     Some(LegSignal::Dialog(_)) => {}
+                    Some(LegSignal::Referred(referral)) => match self.0.phone.upgrade() {
+                        Some(phone) => drop(tokio::spawn(phone.follow(self.clone(), referral))),
+                        None => self.report(480),
+                    },
                     Some(LegSignal::Event(event)) => {
+                        match &event {
+                            LegEvent::Media { active } => drop(flows.send_replace(*active)),
+                            LegEvent::ReferRefused => {
+                                refers.send_replace(Some(ReferOutcome::Refused));
+                            }
+                            LegEvent::ReferEnded(Ok(())) => {
+                                refers.send_replace(Some(ReferOutcome::Reached));
+                            }
+                            LegEvent::ReferEnded(Err(result)) => {
+                                refers.send_replace(Some(ReferOutcome::Failed(result.clone())));
+                            }
+                            LegEvent::Ringing
+                            | LegEvent::Answered
+                            | LegEvent::Tone(_)
+                            | LegEvent::ReferAccepted
+                            | LegEvent::Ended(_) => {}
+                        }
                         if let Some(stage) = self.notice(event) {
                             let over = matches!(stage, CallStage::Ended(_));
                             if over {

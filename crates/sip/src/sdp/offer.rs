@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use graphophone_media::codec::SampleCodec;
 
-use super::{Agreed, Local, preamble};
+use super::{Agreed, Direction, Local, preamble};
 
 /// Payload type under which we offer telephone-event; 101 is what every phone expects.
 pub(super) const TELEPHONE_EVENT: u8 = 101;
 
 /// Writes an offer of one audio stream; `running` is what was agreed before (RFC 3264 §8).
-pub(crate) fn offer(local: &Local, running: Option<&Agreed>) -> String {
+pub(crate) fn offer(local: &Local, running: Option<&Agreed>, direction: Direction) -> String {
     let codecs = match running {
         None => SampleCodec::ALL.map(|codec| (codec.codec(), codec.payload_type())).to_vec(),
         // Another codec, or another number for it, would be one the stream cannot take.
@@ -36,6 +36,6 @@ pub(crate) fn offer(local: &Local, running: Option<&Agreed>) -> String {
     } else {
         let _ = write!(text, "a=rtcp:{}\r\n", local.rtcp_port);
     }
-    text.push_str("a=sendrecv\r\n");
+    let _ = write!(text, "a={}\r\n", direction.name());
     text
 }

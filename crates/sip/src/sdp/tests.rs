@@ -53,7 +53,7 @@ fn the_first_common_codec_of_the_offer_is_taken() {
 
 #[test]
 fn our_own_offer_is_answered_and_understood() {
-    let (answer, theirs) = answered(&offer(&local(), None));
+    let (answer, theirs) = answered(&offer(&local(), None, Direction::SendReceive));
     let ours = accept(&parse(&answer).unwrap(), None).unwrap();
     assert_eq!((ours.codec, theirs.codec), (Codec::Pcmu, Codec::Pcmu));
     assert_eq!(ours.telephone_event, Some(101));

@@ -1,12 +1,15 @@
 //! The shell's side of one leg: who listens to it, and what is kept until they do.
 
-use std::{collections::VecDeque, sync::Weak};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, Weak},
+};
 
 use graphophone_media::engine::StreamHandle;
 use tokio::sync::mpsc;
 
 use crate::{
-    leg::{Attachment, LegSignal},
+    leg::{Attachment, DialogName, LegSignal},
     port_pool::PortPair,
 };
 
@@ -17,6 +20,8 @@ pub(crate) struct LegPort {
     pub(super) kept: VecDeque<LegSignal>,
     pub(super) ports: Option<PortPair>,
     pub(super) stream: Weak<StreamHandle>,
+    /// As others may name its dialog; the handle reads it.
+    pub(super) dialog: Arc<Mutex<Option<DialogName>>>,
     /// To be answered as soon as somebody listens.
     pub(super) answer_on_attach: bool,
     /// Nothing more will come.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use sipx_sip::{HeaderName, Headers, Host, Method, Request, Response, Uri};
 
 use super::{flow::Flow, message};
+use crate::leg::DialogName;
 
 /// One end's view of a dialog.
 #[derive(Clone, Debug)]
@@ -97,6 +98,16 @@ impl Dialog {
             && message::from_tag(headers).unwrap_or_default() == self.remote_tag
     }
 
+    /// How a third party would name it to the peer (RFC 3891 §3: tags as the peer sees them).
+    pub(super) fn name(&self) -> DialogName {
+        let Self { call_id, remote_tag, .. } = self;
+        let local_tag = super::kept::tag_of(&self.local);
+        DialogName {
+            target: String::from_utf8_lossy(&self.target.to_bytes()).into_owned(),
+            replaces: format!("{call_id};to-tag={remote_tag};from-tag={local_tag}"),
+        }
+    }
+
     /// Takes the peer's new Contact after a re-INVITE (RFC 3261 §12.2.2) and the way it came.
     pub(super) fn refresh(&mut self, headers: &Headers, flow: Flow) {
         if let Some(target) = message::contact(headers) {
@@ -113,6 +124,18 @@ impl Dialog {
         branch: &str,
         extra: Vec<(HeaderName, String)>,
     ) -> Option<Request> {
+        self.request_with(method, cseq, branch, extra, None)
+    }
+
+    /// The same with a body of a kind.
+    pub(super) fn request_with(
+        &self,
+        method: Method,
+        cseq: u32,
+        branch: &str,
+        extra: Vec<(HeaderName, String)>,
+        body: Option<(&'static str, String)>,
+    ) -> Option<Request> {
         let flow = self.next_hop();
         let mut headers = vec![
             (HeaderName::Via, message::via(&flow, branch)),
@@ -127,7 +150,7 @@ impl Dialog {
             (HeaderName::Route, format!("<{}>", String::from_utf8_lossy(&route.to_bytes())))
         }));
         headers.extend(extra);
-        message::request(method, uri, headers, None)
+        message::request(method, uri, headers, body)
     }
 
     /// Request-URI and Route, with the strict routers of RFC 2543 in mind.

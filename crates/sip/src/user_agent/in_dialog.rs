@@ -1,26 +1,22 @@
-//! Requests inside a dialog: BYE both ways, re-INVITE, INFO with a key press, OPTIONS.
+//! Requests inside a dialog: which leg they belong to, and BYE both ways.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use graphophone_call::{LegEvent, Tone};
-use sipx_sip::{HeaderName, Method, Request, Response, headers::ContentType};
+use graphophone_call::LegEvent;
+use sipx_sip::{HeaderName, Method, Request, Response};
 
 use super::{
-    Kept, LegId, Output, UserAgent,
+    LegId, Output, UserAgent,
     answers::Answers,
     dialog::Dialog,
     flow::Flow,
-    incoming::warning,
-    leg::{Leg, State, Unacknowledged},
+    leg::{Leg, State},
     message,
     screening::allow,
     timers::Timer,
     transactions::Purpose,
 };
-use crate::{
-    result_info::Cause,
-    sdp::{self, Agreed},
-};
+use crate::{result_info::Cause, sdp::Agreed};
 
 impl UserAgent {
     /// Ends a leg in whatever state it is, at our owner's wish.
@@ -51,6 +47,10 @@ impl UserAgent {
                 established.leaving.get_or_insert(cause);
                 self.legs.insert(id, leg);
             }
+            State::Established(established) if established.departed => {
+                self.timers.stop(&Timer::Accept(id));
+                self.end(now, id, leg, cause);
+            }
             State::Established(established) => {
                 let dialog = established.dialog.clone();
                 self.timers.stop(&Timer::Accept(id));
@@ -71,6 +71,9 @@ impl UserAgent {
         dialog: Dialog,
         cause: Cause,
     ) {
+        self.recall(now, &mut leg);
+        self.timers.stop(&Timer::Refer(id));
+        self.timers.stop(&Timer::Referred(id));
         leg.state =
             State::Ending { dialog: Box::new(dialog.clone()), cause, answers: Answers::default() };
         self.legs.insert(id, leg);
@@ -122,7 +125,7 @@ impl UserAgent {
             self.legs.insert(id, leg);
             return self.send_bye(now, dialog, Some(id), headers);
         }
-        self.end(id, leg, cause);
+        self.end(now, id, leg, cause);
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "sipx may come to know more methods")]
@@ -169,19 +172,19 @@ impl UserAgent {
         match &request.method {
             Method::Bye => self.receive_bye(now, id, reply_to, request),
             Method::Invite => self.receive_reinvite(now, id, flow, reply_to, request),
-            Method::Info => {
-                let (status, tone) = read_info(&request);
-                self.conclude(now, reply_to, request, status, Vec::new());
-                if let Some(tone) = tone {
-                    self.tell(id, LegEvent::Tone(tone));
-                }
-            }
+            Method::Update => self.receive_update(now, id, flow, reply_to, request),
+            Method::Info => self.receive_info(now, id, reply_to, request),
+            Method::Notify => self.receive_notify(now, id, reply_to, request),
+            Method::Refer => self.receive_refer(now, id, reply_to, request),
             Method::Options => {
-                let headers = vec![allow(), (HeaderName::Accept, message::SDP.to_owned())];
+                let headers =
+                    vec![allow(&self.config), (HeaderName::Accept, message::SDP.to_owned())];
                 self.conclude(now, reply_to, request, 200, headers);
             }
-            Method::Other(_) => self.conclude(now, reply_to, request, 501, vec![allow()]),
-            _ => self.conclude(now, reply_to, request, 405, vec![allow()]),
+            Method::Other(_) => {
+                self.conclude(now, reply_to, request, 501, vec![allow(&self.config)])
+            }
+            _ => self.conclude(now, reply_to, request, 405, vec![allow(&self.config)]),
         }
     }
 
@@ -189,89 +192,27 @@ impl UserAgent {
         self.conclude(now, reply_to, request, 200, Vec::new());
         match self.legs.get(&id).map(|leg| &leg.state) {
             Some(State::Ringing(_)) => self.caller_gave_up(now, id),
+            Some(State::Established(established)) if established.following.is_some() => {
+                // It leaves us to whom it has referred us to.
+                if let Some(established) = self.established(id) {
+                    established.departed = true;
+                }
+            }
             Some(State::Established(established)) => {
                 let ours = established.leaving;
                 if let Some(leg) = self.legs.remove(&id) {
                     let theirs = Cause::PeerHungUp { phone: leg.phone };
-                    self.end(id, leg, ours.unwrap_or(theirs));
+                    self.end(now, id, leg, ours.unwrap_or(theirs));
                 }
             }
             // The two have crossed: ours need not be answered any more.
             Some(State::Ending { cause, .. }) => {
                 let cause = *cause;
                 if let Some(leg) = self.legs.remove(&id) {
-                    self.end(id, leg, cause);
+                    self.end(now, id, leg, cause);
                 }
             }
             Some(State::Calling(_)) | None => {}
-        }
-    }
-
-    /// A later offer of the peer, or its wish to see one of ours (RFC 3261 §14.2).
-    fn receive_reinvite(
-        &mut self,
-        now: Instant,
-        id: LegId,
-        flow: Flow,
-        reply_to: Flow,
-        request: Request,
-    ) {
-        let busy = match self.legs.get(&id).map(|leg| &leg.state) {
-            Some(State::Established(established)) => established.unacknowledged.is_some(),
-            Some(State::Calling(_) | State::Ringing(_) | State::Ending { .. }) | None => true,
-        };
-        if busy {
-            return self.conclude(now, reply_to, request, 491, Vec::new());
-        }
-        let offer = match self.read_offer(&request, flow) {
-            Ok(offer) => offer,
-            Err((status, headers)) => {
-                return self.conclude(now, reply_to, request, status, headers);
-            }
-        };
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        let (Some(local), Some(before)) = (&mut leg.local, leg.agreed) else { return };
-        local.version += 1;
-        // Prompts are encoded for this codec, so it stays for the whole call.
-        let (body, after) = match &offer {
-            None => (sdp::offer(local, Some(&before)), None),
-            Some(offer) => match sdp::answer(offer, local, Some(&before)) {
-                Ok((body, agreed)) => (body, Some(agreed)),
-                Err(error) => {
-                    let headers = vec![warning(&error.to_string())];
-                    return self.conclude(now, reply_to, request, 488, headers);
-                }
-            },
-        };
-        let contact = message::our_contact(&reply_to, &leg.user);
-        let headers = [(HeaderName::Contact, contact), allow()];
-        let Some(response) = message::respond(&request, 200, None, &headers, Some(body)) else {
-            return;
-        };
-        let State::Established(established) = &mut leg.state else { return };
-        established.dialog.refresh(&request.headers, flow);
-        let dialog = Kept::of(&established.dialog).to_json();
-        self.outputs.push_back(Output::Dialog { leg: id, dialog });
-        let cseq = message::cseq(&request.headers).unwrap_or_default();
-        let Some(key) = self.start_server(now, reply_to, request, None) else { return };
-        let waiting = Unacknowledged {
-            key: Arc::clone(&key),
-            response: response.clone(),
-            cseq,
-            interval: super::TIMERS.t1,
-            until: now + super::TIMERS.timeout(),
-            first: false,
-            offered: after.is_none(),
-        };
-        self.send_response(now, &key, response);
-        self.timers.set(Timer::Accept(id), now + super::TIMERS.t1);
-        let Some(leg) = self.legs.get_mut(&id) else { return };
-        if let State::Established(established) = &mut leg.state {
-            established.unacknowledged = Some(waiting);
-        }
-        if let Some(after) = after {
-            leg.agreed = Some(after);
-            self.change_media(id, before, after);
         }
     }
 
@@ -297,39 +238,4 @@ fn note_cseq(dialog: &mut Dialog, request: &Request) -> bool {
         dialog.remote_cseq = Some(cseq);
     }
     in_order
-}
-
-/// Status for an INFO and the key it names (`application/dtmf-relay`, as many gateways send it).
-fn read_info(request: &Request) -> (u16, Option<Tone>) {
-    if request.body().is_empty() {
-        return (200, None);
-    }
-    let kind = message::typed::<ContentType>(&request.headers);
-    let text = String::from_utf8_lossy(request.body());
-    let signal = match kind {
-        Some(kind) if kind.is("application", "dtmf-relay") => text
-            .lines()
-            .filter_map(|line| line.split_once('='))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("signal"))
-            .map(|(_, value)| value.trim().to_owned()),
-        Some(kind) if kind.is("application", "dtmf") => Some(text.trim().to_owned()),
-        Some(_) | None => return (415, None),
-    };
-    match signal.as_deref().and_then(tone) {
-        Some(tone) => (200, Some(tone)),
-        None => (400, None),
-    }
-}
-
-fn tone(signal: &str) -> Option<Tone> {
-    let code = match signal {
-        "*" => 10,
-        "#" => 11,
-        "A" | "a" => 12,
-        "B" | "b" => 13,
-        "C" | "c" => 14,
-        "D" | "d" => 15,
-        number => number.parse().ok()?,
-    };
-    Tone::from_event_code(code)
 }

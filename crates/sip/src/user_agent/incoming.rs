@@ -11,12 +11,13 @@ use super::{
     flow::Flow,
     leg::{Established, Leg, Ringing, State, Unacknowledged},
     message,
+    replaces::user_of,
     screening::{allow, retry_after},
     timers::Timer,
 };
 use crate::{
     result_info::Cause,
-    sdp::{self, Description, SdpError},
+    sdp::{self, Description, Direction, SdpError},
 };
 
 /// Status and extra headers.
@@ -36,6 +37,9 @@ impl UserAgent {
         let merge_key = (message::call_id(&request.headers), from_tag, cseq);
         if self.merged.contains_key(&merge_key) {
             return self.refuse(reply_to, &request, 482, Vec::new());
+        }
+        if request.headers.get(&HeaderName::Replaces).is_some() {
+            return self.receive_replacement(now, flow, reply_to, request, &from);
         }
         if !self.has_slot() || self.room == 0 {
             return self.refuse(reply_to, &request, 503, vec![retry_after()]);
@@ -75,6 +79,7 @@ impl UserAgent {
         let leg = Leg {
             local_tag,
             phone,
+            peer_user: user_of(&from),
             user: to_user.clone(),
             account: None,
             local: None,
@@ -94,7 +99,7 @@ impl UserAgent {
             return;
         };
         let contact = message::our_contact(&ringing.flow, user);
-        let headers = [(HeaderName::Contact, contact), allow()];
+        let headers = [(HeaderName::Contact, contact), allow(&self.config)];
         let response = message::respond(&ringing.request, 180, Some(local_tag), &headers, None);
         let key = Arc::clone(&ringing.key);
         if let Some(response) = response {
@@ -158,7 +163,7 @@ impl UserAgent {
         };
         let (key, flow, request) = (Arc::clone(&ringing.key), ringing.flow, &ringing.request);
         let described = match &ringing.offer {
-            None => Some((sdp::offer(&local, None), None)),
+            None => Some((sdp::offer(&local, None, Direction::SendReceive), None)),
             Some(offer) => {
                 sdp::answer(offer, &local, None).ok().map(|(body, agreed)| (body, Some(agreed)))
             }
@@ -171,7 +176,8 @@ impl UserAgent {
             return self.refuse_leg(now, id, 488, Vec::new(), Cause::BadDescription);
         };
         let contact = (HeaderName::Contact, message::our_contact(&flow, &leg.user));
-        let headers = [contact, allow(), (HeaderName::Server, self.config.agent.clone())];
+        let headers =
+            [contact, allow(&self.config), (HeaderName::Server, self.config.agent.clone())];
         let tag = Some(leg.local_tag.as_str());
         let Some(response) = message::respond(request, 200, tag, &headers, Some(body)) else {
             self.legs.insert(id, leg);
@@ -189,14 +195,15 @@ impl UserAgent {
             first: true,
             offered: agreed.is_none(),
         };
-        leg.state = State::Established(Box::new(Established {
-            dialog,
-            held_ack: None,
-            unacknowledged: Some(unacknowledged),
-            leaving: None,
-        }));
+        let takes_refer = message::may_take_refer(&request.headers);
+        let mut established = Established::new(dialog, takes_refer);
+        established.unacknowledged = Some(unacknowledged);
+        let name = established.dialog.name();
+        let kept = Kept::of(&established.dialog).to_json();
+        leg.state = State::Established(Box::new(established));
         self.legs.insert(id, leg);
         self.send_response(now, &key, response);
+        self.outputs.push_back(Output::Dialog { leg: id, dialog: kept, name });
         self.timers.set(Timer::Accept(id), now + super::TIMERS.t1);
         if let Some(agreed) = agreed {
             self.outputs.push_back(Output::StartMedia { leg: id, agreed });
@@ -251,7 +258,7 @@ impl UserAgent {
                 self.send_response(now, &key, response);
             }
         }
-        self.end(id, leg, cause);
+        self.end(now, id, leg, cause);
     }
 
     /// Our 2xx again, or the end of patience (RFC 3261 §13.3.1.4).

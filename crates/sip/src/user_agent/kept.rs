@@ -114,6 +114,7 @@ impl UserAgent {
                 let leg = Leg {
                     local_tag,
                     phone: false,
+                    peer_user: None,
                     user: String::new(),
                     account: self.account_at(&dialog.target),
                     local: None,
@@ -179,7 +180,7 @@ fn invite_cseq(response: &Response) -> Option<u32> {
 }
 
 /// The tag of a From or To value that this program has composed or checked.
-fn tag_of(value: &str) -> String {
+pub(super) fn tag_of(value: &str) -> String {
     let after = value.rsplit_once('>').map_or(value, |(_, after)| after);
     let tag = after.split(';').find_map(|parameter| parameter.trim().strip_prefix("tag="));
     tag.unwrap_or_default().to_owned()

@@ -11,6 +11,9 @@ use super::{
     answers::{Account, Answers},
     dialog::Dialog,
     flow::Flow,
+    info::PressBudget,
+    refer::Referring,
+    referred::Referred,
 };
 use crate::{
     result_info::Cause,
@@ -23,6 +26,8 @@ pub(super) struct Leg {
     pub(super) local_tag: String,
     /// The other end is a phone registered here.
     pub(super) phone: bool,
+    /// The user name of that phone.
+    pub(super) peer_user: Option<String>,
     /// User part of our Contact.
     pub(super) user: String,
     pub(super) account: Option<Account>,
@@ -65,6 +70,10 @@ pub(super) struct Calling {
     /// A provisional response has come, so a CANCEL may go (RFC 3261 §9.1).
     pub(super) provisional: bool,
     pub(super) said_ringing: bool,
+    /// Value of Replaces.
+    pub(super) replaces: Option<String>,
+    /// The leg that moves here when the target answers, and what its stream is.
+    pub(super) moves: Option<(super::LegId, Agreed)>,
     /// Its owner says when the 2xx may be acknowledged.
     pub(super) holds_ack: bool,
     /// Why we no longer want the call.
@@ -93,6 +102,38 @@ pub(super) struct Established {
     pub(super) unacknowledged: Option<Unacknowledged>,
     /// Why we are to end it, but for an ACK that is still to come.
     pub(super) leaving: Option<Cause>,
+    /// The peer has not said that it knows no REFER.
+    pub(super) takes_refer: bool,
+    /// Our last REFER.
+    pub(super) referring: Option<Referring>,
+    /// The peer's REFER that we are to report on.
+    pub(super) referred: Option<Referred>,
+    /// The leg that calls whom the peer has referred us to.
+    pub(super) following: Option<super::LegId>,
+    /// The peer hung up while we follow its REFER.
+    pub(super) departed: bool,
+    /// A re-INVITE of ours is out.
+    pub(super) offering: bool,
+    /// Key presses by INFO.
+    pub(super) presses: PressBudget,
+}
+
+impl Established {
+    pub(super) fn new(dialog: Dialog, takes_refer: bool) -> Self {
+        Self {
+            dialog,
+            held_ack: None,
+            unacknowledged: None,
+            leaving: None,
+            takes_refer,
+            referring: None,
+            referred: None,
+            following: None,
+            departed: false,
+            offering: false,
+            presses: PressBudget::default(),
+        }
+    }
 }
 
 /// What the ACK to a peer's 2xx is made of.

@@ -14,7 +14,12 @@ use super::flow::{Flow, Transport};
 use crate::endpoint::Party;
 
 /// Methods we understand, for `Allow`.
-pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO";
+pub(super) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY";
+/// The same where peers may refer us to others.
+pub(super) const ALLOW_REFER: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, NOTIFY, REFER";
+/// Extensions that an INVITE may require.
+pub(super) const SUPPORTED: &str = "replaces";
 
 /// The only kind of body we read.
 pub(super) const SDP: &str = "application/sdp";
@@ -88,6 +93,13 @@ pub(super) fn tokens(headers: &Headers, name: &HeaderName) -> Vec<String> {
         values.map(|value| String::from_utf8_lossy(&value).into_owned()).collect();
     let tokens = joined.iter().flat_map(|value| value.split(','));
     tokens.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()).collect()
+}
+
+/// Whether a peer may take a REFER: it names the methods it knows in Allow (RFC 3261 §20.5), or
+/// does not say.
+pub(super) fn may_take_refer(headers: &Headers) -> bool {
+    let named = tokens(headers, &HeaderName::Allow);
+    named.is_empty() || named.iter().any(|method| method == "REFER")
 }
 
 /// Writes `received` and `rport` into the topmost Via (RFC 3261 §18.2.1, RFC 3581 §4) and says
@@ -167,14 +179,14 @@ pub(super) fn request(
     method: Method,
     uri: Uri,
     headers: Vec<(HeaderName, String)>,
-    body: Option<String>,
+    body: Option<(&'static str, String)>,
 ) -> Option<Request> {
     let mut builder = RequestBuilder::new(method, uri);
     for (name, value) in headers {
         builder = builder.header(name, value).ok()?;
     }
-    if let Some(body) = body {
-        builder = builder.header(HeaderName::ContentType, SDP).ok()?.body(body);
+    if let Some((kind, body)) = body {
+        builder = builder.header(HeaderName::ContentType, kind).ok()?.body(body);
     }
     Some(builder.build())
 }
@@ -302,9 +314,11 @@ pub(super) const fn reason(status: u16) -> &'static str {
         100 => "Trying",
         180 => "Ringing",
         200 => "OK",
+        202 => "Accepted",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
+        408 => "Request Timeout",
         404 => "Not Found",
         405 => "Method Not Allowed",
         406 => "Not Acceptable",
@@ -318,6 +332,7 @@ pub(super) const fn reason(status: u16) -> &'static str {
         486 => "Busy Here",
         487 => "Request Terminated",
         488 => "Not Acceptable Here",
+        489 => "Bad Event",
         491 => "Request Pending",
         501 => "Not Implemented",
         503 => "Service Unavailable",

@@ -7,15 +7,20 @@
 mod answers;
 mod dialog;
 mod flow;
+mod follow;
 mod ids;
 mod in_dialog;
 mod incoming;
+mod info;
 mod kept;
 mod leg;
 mod message;
 mod outgoing;
 mod refer;
+mod referred;
 mod register;
+mod renegotiate;
+mod replaces;
 mod screening;
 mod terse;
 #[cfg(test)]
@@ -48,6 +53,7 @@ use self::{
 use crate::{
     digest::{DigestAlgorithm, Guard},
     endpoint::{Admit, Party, PhoneAccount, Trunk},
+    leg::{DialogName, Referral},
     registrar::{Binding, Registrar},
     result_info::Cause,
     sdp::{self, Agreed},
@@ -84,6 +90,8 @@ pub(crate) struct Config {
     pub(crate) own_addresses: Vec<SocketAddr>,
     /// Whether our RTP sockets are IPv4.
     pub(crate) media_is_ipv4: bool,
+    /// Peers may refer us to others (REFER); else they get 603.
+    pub(crate) takes_refer: bool,
 }
 
 /// An outgoing call, its target resolved.
@@ -93,6 +101,10 @@ pub(crate) struct NewCall {
     pub(crate) flow: Flow,
     /// The target is a phone registered here.
     pub(crate) phone: bool,
+    /// Its user name.
+    pub(crate) peer_user: Option<String>,
+    /// Value of Replaces (RFC 3891): the dialog at the target whose place ours takes.
+    pub(crate) replaces: Option<String>,
     pub(crate) from_user: String,
     /// Host of our From; our own address if `None`.
     pub(crate) from_host: Option<String>,
@@ -116,7 +128,9 @@ pub(crate) enum Output {
     /// An INVITE waits for a decision.
     Incoming { leg: LegId, from: Party, to_user: String, sip_call_id: String, dialog: String },
     /// What the leg's owner should keep of its dialog from now on.
-    Dialog { leg: LegId, dialog: String },
+    Dialog { leg: LegId, dialog: String, name: DialogName },
+    /// The peer asks for a call to somebody else; [`UserAgent::report`] tells it how that goes.
+    Referred { leg: LegId, referral: Referral },
     /// Tell the leg's owner.
     Event { leg: LegId, event: LegEvent },
     /// Offer and answer are complete: start the stream.
@@ -249,6 +263,8 @@ impl UserAgent {
                 Timer::Accept(leg) => self.repeat_answer(now, leg),
                 Timer::Acknowledge(leg) => self.kept(leg),
                 Timer::Cancelled(leg) => self.forget_cancelled(now, leg),
+                Timer::Refer(leg) => self.refer_expired(leg),
+                Timer::Referred(leg) => self.referred_expired(now, leg),
                 Timer::Registration(trunk) => self.refresh_registration(now, trunk),
             }
         }
@@ -275,9 +291,9 @@ impl UserAgent {
         self.registrar.current(now, user)
     }
 
-    /// The binding with exactly this contact.
-    pub(crate) fn binding_at(&self, now: Instant, uri: &str) -> Option<&Binding> {
-        self.registrar.by_uri(now, uri).map(|(_, binding)| binding)
+    /// The binding with exactly this contact, and whose it is.
+    pub(crate) fn binding_at(&self, now: Instant, uri: &str) -> Option<(String, &Binding)> {
+        self.registrar.by_uri(now, uri).map(|(user, binding)| (user.to_owned(), binding))
     }
 
     pub(crate) fn trunks(&self) -> &[Trunk] {
@@ -334,14 +350,22 @@ impl UserAgent {
     }
 
     /// Says that a leg is gone, and forgets it.
-    fn end(&mut self, id: LegId, leg: Leg, cause: Cause) {
+    fn end(&mut self, now: Instant, id: LegId, mut leg: Leg, cause: Cause) {
+        self.recall(now, &mut leg);
         self.timers.stop(&Timer::Ring(id));
         self.timers.stop(&Timer::Accept(id));
         self.timers.stop(&Timer::Acknowledge(id));
         self.timers.stop(&Timer::Cancelled(id));
+        self.timers.stop(&Timer::Refer(id));
+        self.timers.stop(&Timer::Referred(id));
         self.tags.remove(&leg.local_tag);
         if let State::Ringing(ringing) = &leg.state {
             self.merged.remove(&ringing.merge_key);
+        }
+        if let State::Calling(calling) = &leg.state
+            && let Some((moved, _)) = calling.moves
+        {
+            return self.turn_back(now, moved, cause);
         }
         if !leg.said_end {
             self.tell(id, LegEvent::Ended(cause.result()));
@@ -384,7 +408,9 @@ impl UserAgent {
         };
         match purpose {
             Purpose::Invite(leg) => self.invite_outcome(now, key, *leg, outcome),
-            Purpose::Cancel | Purpose::Bye { leg: None } => {}
+            Purpose::Cancel | Purpose::Unminded | Purpose::Bye { leg: None } => {}
+            Purpose::Reinvite(leg) => self.reinvite_outcome(key, *leg, outcome),
+            Purpose::Refer(leg) => self.refer_outcome(now, *leg, outcome),
             Purpose::Bye { leg: Some(leg) } => self.bye_outcome(now, *leg, outcome),
             Purpose::Register(trunk) => self.register_outcome(now, *trunk, outcome),
         }

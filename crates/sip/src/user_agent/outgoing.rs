@@ -15,12 +15,13 @@ use super::{
     flow::Flow,
     leg::{Calling, Established, HeldAck, Leg, State},
     message,
+    screening::allow,
     timers::Timer,
     transactions::Purpose,
 };
 use crate::{
     result_info::Cause,
-    sdp::{self, Agreed},
+    sdp::{self, Agreed, Direction},
 };
 
 /// Most answers of different peers to one INVITE.
@@ -31,6 +32,16 @@ const NOTED_WITHIN: Duration = Duration::from_millis(400);
 impl UserAgent {
     /// Sends an INVITE with our offer. Gives the leg and its Call-ID.
     pub(crate) fn place_call(&mut self, now: Instant, call: NewCall) -> (LegId, String) {
+        self.place_call_for(now, call, None)
+    }
+
+    /// The same, for a leg that moves into the new dialog if there comes to be one.
+    pub(super) fn place_call_for(
+        &mut self,
+        now: Instant,
+        call: NewCall,
+        moves: Option<(LegId, Agreed)>,
+    ) -> (LegId, String) {
         let id = self.new_leg_id();
         let call_id = call.call_id.unwrap_or_else(|| self.ids.call_id());
         let host = call.from_host.unwrap_or_else(|| message::uri_host(call.flow.local.ip()));
@@ -40,11 +51,13 @@ impl UserAgent {
         let leg = Leg {
             local_tag: self.ids.tag(),
             phone: call.phone,
+            peer_user: call.peer_user,
             user: call.from_user,
             account: call.account,
             local: Some(call.local),
             agreed: None,
-            said_end: false,
+            // Nobody owns one that moves another.
+            said_end: moves.is_some(),
             state: State::Calling(Box::new(Calling {
                 target: call.target,
                 flow: call.flow,
@@ -56,6 +69,8 @@ impl UserAgent {
                 answers: Answers::default(),
                 provisional: false,
                 said_ringing: false,
+                replaces: call.replaces,
+                moves,
                 holds_ack: call.holds_ack,
                 unwanted: None,
             })),
@@ -83,7 +98,7 @@ impl UserAgent {
                 }
                 self.legs.insert(id, leg);
             }
-            (None, Some(leg)) => self.end(id, leg, Cause::Unreachable),
+            (None, Some(leg)) => self.end(now, id, leg, Cause::Unreachable),
             (_, None) => {}
         }
     }
@@ -99,12 +114,19 @@ impl UserAgent {
             (HeaderName::CallId, calling.call_id.clone()),
             (HeaderName::CSeq, format!("{} INVITE", calling.cseq)),
             (HeaderName::Contact, message::our_contact(&calling.flow, &leg.user)),
-            (HeaderName::Allow, message::ALLOW.to_owned()),
+            allow(&self.config),
+            (HeaderName::Supported, message::SUPPORTED.to_owned()),
             (HeaderName::UserAgent, self.config.agent.clone()),
         ];
+        if let Some(replaces) = &calling.replaces {
+            headers.push((HeaderName::Replaces, replaces.clone()));
+            headers.push((HeaderName::Require, message::SUPPORTED.to_owned()));
+        }
         headers.extend(calling.answers.headers());
-        let offer = sdp::offer(leg.local.as_ref()?, None);
-        message::request(Method::Invite, calling.target.clone(), headers, Some(offer))
+        let running = calling.moves.as_ref().map(|(_, agreed)| agreed);
+        let offer = sdp::offer(leg.local.as_ref()?, running, Direction::SendReceive);
+        let body = Some((message::SDP, offer));
+        message::request(Method::Invite, calling.target.clone(), headers, body)
     }
 
     /// What became of an INVITE of ours.
@@ -129,7 +151,7 @@ impl UserAgent {
             Err(cause) if waiting => {
                 if let Some(leg) = self.legs.remove(&id) {
                     let cause = unwanted(&leg).unwrap_or(cause);
-                    self.end(id, leg, cause);
+                    self.end(now, id, leg, cause);
                 }
             }
             Ok(_) | Err(_) => {}
@@ -144,17 +166,20 @@ impl UserAgent {
             calling.provisional = true;
             let rings = matches!(status, 180 | 183) && !calling.said_ringing;
             calling.said_ringing |= rings;
+            let moves = calling.moves.map(|(moved, _)| moved);
             let unwanted = calling.unwanted.is_some();
             self.legs.insert(id, leg);
             if unwanted {
                 self.cancel(now, id);
+            } else if rings && let Some(moved) = moves {
+                self.report(now, moved, 180);
             } else if rings {
                 self.tell(id, LegEvent::Ringing);
             }
             return;
         }
         if let Some(cause) = calling.unwanted {
-            return self.end(id, leg, cause);
+            return self.end(now, id, leg, cause);
         }
         let target = calling.target.to_bytes();
         if let Some(account) = &leg.account
@@ -171,7 +196,7 @@ impl UserAgent {
             calling.provisional = false;
             return self.invite(now, id, leg);
         }
-        self.end(id, leg, Cause::Status(status));
+        self.end(now, id, leg, Cause::Status(status));
     }
 
     /// A 2xx: the answer, the answer of another branch of a fork, or a repetition.
@@ -230,8 +255,9 @@ impl UserAgent {
     }
 
     /// The ACK to a 2xx is ours and not the transaction's (RFC 3261 §13.2.2.4).
-    fn acknowledge(&mut self, ack: HeldAck, dialog: &Dialog) {
+    pub(super) fn acknowledge(&mut self, ack: HeldAck, dialog: &Dialog) {
         let HeldAck { key, invite, tag } = ack;
+        let cseq = message::cseq(&invite.headers).unwrap_or(dialog.local_cseq);
         // It carries the credentials of its INVITE (RFC 3261 §22.1).
         let credentials = [HeaderName::Authorization, HeaderName::ProxyAuthorization]
             .into_iter()
@@ -243,7 +269,7 @@ impl UserAgent {
             })
             .collect();
         let branch = self.ids.branch();
-        let Some(ack) = dialog.request(Method::Ack, dialog.local_cseq, &branch, credentials) else {
+        let Some(ack) = dialog.request(Method::Ack, cseq, &branch, credentials) else {
             return;
         };
         let ack = Message::Request(ack).to_bytes();
@@ -269,11 +295,26 @@ impl UserAgent {
         if let Some(cause) = unwanted(&leg) {
             // Our CANCEL crossed the answer.
             self.acknowledge(ack, &dialog);
+            if let State::Calling(calling) = &leg.state
+                && let Some((moved, _)) = calling.moves
+            {
+                self.turn_back(now, moved, cause);
+            }
             return self.leave(now, id, leg, dialog, cause);
         }
-        match self.read_answer(response, flow) {
+        let moves = match &leg.state {
+            State::Calling(calling) => calling.moves,
+            State::Ringing(_) | State::Established(_) | State::Ending { .. } => None,
+        };
+        let takes_refer = message::may_take_refer(&response.headers);
+        match self.read_answer(response, flow, moves.as_ref().map(|(_, agreed)| agreed)) {
+            Some(agreed) if let Some((moved, _)) = moves => {
+                self.acknowledge(ack, &dialog);
+                self.arrive(now, id, (leg, moved), dialog, (agreed, takes_refer));
+            }
             Some(agreed) => {
                 let kept = Kept::of(&dialog).to_json();
+                let name = dialog.name();
                 leg.agreed = Some(agreed);
                 let holds = matches!(&leg.state, State::Calling(calling) if calling.holds_ack);
                 let held_ack = if holds {
@@ -283,20 +324,20 @@ impl UserAgent {
                     self.acknowledge(ack, &dialog);
                     None
                 };
-                leg.state = State::Established(Box::new(Established {
-                    dialog,
-                    held_ack,
-                    unacknowledged: None,
-                    leaving: None,
-                }));
+                let mut established = Established::new(dialog, takes_refer);
+                established.held_ack = held_ack;
+                leg.state = State::Established(Box::new(established));
                 self.legs.insert(id, leg);
-                self.outputs.push_back(Output::Dialog { leg: id, dialog: kept });
+                self.outputs.push_back(Output::Dialog { leg: id, dialog: kept, name });
                 self.outputs.push_back(Output::StartMedia { leg: id, agreed });
                 self.tell(id, LegEvent::Answered);
                 self.tell(id, LegEvent::Media { active: agreed.sending });
             }
             None => {
                 self.acknowledge(ack, &dialog);
+                if let Some((moved, _)) = moves {
+                    self.turn_back(now, moved, Cause::Status(488));
+                }
                 self.leave(now, id, leg, dialog, Cause::BadDescription);
             }
         }
@@ -353,7 +394,7 @@ impl UserAgent {
         {
             self.abandon_client(now, &key);
         }
-        self.end(id, leg, cause);
+        self.end(now, id, leg, cause);
     }
 
     /// The far end rang long enough.
@@ -361,10 +402,15 @@ impl UserAgent {
         self.abandon_call(now, id, Cause::RingTimeout);
     }
 
-    fn read_answer(&self, response: &Response, flow: Flow) -> Option<Agreed> {
+    fn read_answer(
+        &self,
+        response: &Response,
+        flow: Flow,
+        running: Option<&Agreed>,
+    ) -> Option<Agreed> {
         match message::body(&response.headers, response.body()) {
             message::Body::Sdp(body) => {
-                sdp::accept(&self.read_description(&body, flow.remote.ip()).ok()?, None).ok()
+                sdp::accept(&self.read_description(&body, flow.remote.ip()).ok()?, running).ok()
             }
             message::Body::None | message::Body::Other => None,
         }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use sipx_sip::{HeaderName, Message, Method, Request, TransactionKey};
 
 use super::{
-    MOST_SERVER_TRANSACTIONS, Output, UserAgent,
+    Config, MOST_SERVER_TRANSACTIONS, Output, UserAgent,
     flow::{Flow, Transport},
     message,
 };
@@ -56,7 +56,10 @@ impl UserAgent {
         if !request.uri.scheme().is_sip() {
             return self.refuse(reply_to, &request, 416, Vec::new());
         }
-        let unknown = message::tokens(&request.headers, &HeaderName::Require);
+        let mut unknown = message::tokens(&request.headers, &HeaderName::Require);
+        if request.method == Method::Invite {
+            unknown.retain(|option| option != message::SUPPORTED);
+        }
         if !unknown.is_empty() {
             let unsupported = (HeaderName::Unsupported, unknown.join(", "));
             return self.refuse(reply_to, &request, 420, vec![unsupported]);
@@ -65,11 +68,12 @@ impl UserAgent {
             Method::Invite => self.receive_invite(now, flow, reply_to, request),
             Method::Register => self.receive_register(now, flow, reply_to, request),
             Method::Options => {
-                let headers = vec![allow(), (HeaderName::Accept, message::SDP.to_owned())];
+                let headers =
+                    vec![allow(&self.config), (HeaderName::Accept, message::SDP.to_owned())];
                 self.refuse(reply_to, &request, 200, headers);
             }
-            Method::Other(_) => self.refuse(reply_to, &request, 501, vec![allow()]),
-            _ => self.refuse(reply_to, &request, 405, vec![allow()]),
+            Method::Other(_) => self.refuse(reply_to, &request, 501, vec![allow(&self.config)]),
+            _ => self.refuse(reply_to, &request, 405, vec![allow(&self.config)]),
         }
     }
 
@@ -140,7 +144,7 @@ impl UserAgent {
         Some(Party::Phone { user: phone.user.clone(), user_id: phone.user_id.clone() })
     }
 
-    fn trunk_at(&self, source: IpAddr) -> Option<&Trunk> {
+    pub(super) fn trunk_at(&self, source: IpAddr) -> Option<&Trunk> {
         let source = source.to_canonical();
         self.config.trunks.iter().find(|trunk| {
             trunk.peers.iter().any(|(network, length)| is_inside(source, *network, *length))
@@ -245,8 +249,9 @@ impl UserAgent {
     }
 }
 
-pub(super) fn allow() -> (HeaderName, String) {
-    (HeaderName::Allow, message::ALLOW.to_owned())
+pub(super) fn allow(config: &Config) -> (HeaderName, String) {
+    let methods = if config.takes_refer { message::ALLOW_REFER } else { message::ALLOW };
+    (HeaderName::Allow, methods.to_owned())
 }
 
 pub(super) fn retry_after() -> (HeaderName, String) {

@@ -7,6 +7,8 @@ mod dialogs;
 mod harness;
 mod kept;
 mod offers;
+mod refers;
 mod registration;
+mod replacing;
 mod routes;
 mod strangers;

@@ -23,6 +23,10 @@ pub(super) enum Timer {
     Acknowledge(LegId),
     /// A cancelled INVITE that got no final answer is forgotten (RFC 3261 §9.1).
     Cancelled(LegId),
+    /// A REFER of ours that was taken on, and of which nothing more is heard.
+    Refer(LegId),
+    /// A REFER of the peer's whose target is not reached.
+    Referred(LegId),
     /// A trunk's registration is due.
     Registration(usize),
 }

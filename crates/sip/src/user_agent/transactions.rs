@@ -31,7 +31,12 @@ impl ClientEntry {
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
     Invite(LegId),
+    /// A later offer of ours.
+    Reinvite(LegId),
+    Refer(LegId),
     Cancel,
+    /// INFO and NOTIFY: whether it arrives changes nothing.
+    Unminded,
     /// `None`: nobody waits for the answer.
     Bye {
         leg: Option<LegId>,

@@ -53,6 +53,7 @@ pub(crate) fn config() -> EndpointConfig {
         max_calls: 50,
         media_timeout: None,
         agent: "Graphophone test".to_owned(),
+        incoming_refer: graphophone_sip::IncomingRefer::Decline,
     }
 }
 
@@ -114,6 +115,7 @@ impl Server {
     pub(crate) async fn call_by(&self, trunk: Option<&str>, target: &str) -> Leg {
         let (sinks, signals, events) = sinks();
         let call = OutgoingCall {
+            replaces: None,
             sip_call_id: None,
             target: target.to_owned(),
             trunk: trunk.map(str::to_owned),
@@ -177,7 +179,7 @@ impl Leg {
     pub(crate) async fn event(&mut self) -> LegEvent {
         loop {
             match soon(self.signals.recv()).await.expect("the leg says no more") {
-                LegSignal::Dialog(_) => {}
+                LegSignal::Dialog(_) | LegSignal::Referred(_) => {}
                 LegSignal::Event(event) => return event,
                 LegSignal::Stream(stream) => self.stream = Some(stream),
             }

@@ -315,6 +315,7 @@ async fn a_shut_down_hangs_up_and_frees_the_ports() {
     leg.ended().await;
     std::net::UdpSocket::bind(addresses.0[0]).unwrap();
     let late = OutgoingCall {
+        replaces: None,
         sip_call_id: None,
         target: "sip:alice@registered".to_owned(),
         trunk: None,
@@ -340,6 +341,7 @@ async fn targets_that_cannot_be_dialled_are_refused_at_once() {
         "sip:a b@127.0.0.1",
     ] {
         let call = OutgoingCall {
+            replaces: None,
             sip_call_id: None,
             target: target.to_owned(),
             trunk: None,
@@ -361,6 +363,7 @@ async fn a_call_without_a_free_port_is_refused() {
     let server = Server::with(config).await;
     let _phone = server.phone(PhoneTransport::Udp).await;
     let call = OutgoingCall {
+        replaces: None,
         sip_call_id: None,
         target: "sip:alice@registered".to_owned(),
         trunk: None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use graphophone_call::{Input, LegEvent, ResultInfo, Tone};
 use graphophone_media::engine::{PlayoutId, StreamEvent, StreamHandle};
-use graphophone_sip::{LegHandle, LegSignal};
+use graphophone_sip::{LegHandle, LegSignal, Referral};
 use tokio::time::{Instant, sleep_until};
 
 use super::CallTask;
@@ -19,6 +19,7 @@ pub(super) enum Wake {
     Input(Input),
     Stream(Arc<StreamHandle>),
     Dialog(String),
+    Referred(Referral),
     PlayedOut(PlayoutId),
     Prepared(News),
     Dialled(Result<LegHandle, ResultInfo>),
@@ -40,6 +41,7 @@ impl CallTask {
                 LegSignal::Event(event) => Wake::Input(Input::Leg(event)),
                 LegSignal::Stream(stream) => Wake::Stream(stream),
                 LegSignal::Dialog(dialog) => Wake::Dialog(dialog),
+                LegSignal::Referred(referral) => Wake::Referred(referral),
             },
             Some(event) = self.stream_events.recv() => match event {
                 StreamEvent::Finished(id) => Wake::PlayedOut(id),

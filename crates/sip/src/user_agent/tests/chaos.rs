@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use graphophone_call::{LegEvent, RejectReason};
+use graphophone_call::{LegEvent, RejectReason, Tone};
 use proptest::prelude::*;
 
 use super::harness::*;
@@ -48,10 +48,10 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => Just(Step::Call),
         1 => (0..3_u8, any::<bool>()).prop_map(|(number, offer)| Step::Invite { number, offer }),
-        3 => (any::<u8>(), 0..5_u8).prop_map(|(leg, command)| Step::Command { leg, command }),
+        3 => (any::<u8>(), 0..9_u8).prop_map(|(leg, command)| Step::Command { leg, command }),
         4 => (any::<u8>(), status, any::<bool>())
             .prop_map(|(request, status, body)| Step::Respond { request, status, body }),
-        4 => (any::<u8>(), 0..7_u8, 0..6_u8, any::<bool>()).prop_map(
+        4 => (any::<u8>(), 0..10_u8, 0..6_u8, any::<bool>()).prop_map(
             |(response, method, cseq, body)| Step::Request { response, method, cseq, body }
         ),
         2 => (any::<usize>(), any::<u8>()).prop_map(|(at, byte)| Step::Mutate { at, byte }),
@@ -73,7 +73,7 @@ struct Chaos {
 impl Chaos {
     fn new(transport: Transport) -> Self {
         Self {
-            bench: Bench::with(5, transport),
+            bench: Bench::with_all(5, transport, ("192.0.2.10", 32), true),
             legs: Vec::new(),
             ended: HashMap::new(),
             requests: Vec::new(),
@@ -119,7 +119,11 @@ impl Chaos {
                     0 | 1 => ua.answer(now, leg, local()),
                     2 => ua.hang_up(now, leg),
                     3 => ua.reject(now, leg, RejectReason::Busy),
-                    _ => ua.lose_media(now, leg),
+                    4 => ua.lose_media(now, leg),
+                    5 => ua.refer(now, leg, &refer_wish()),
+                    6 => ua.hold(now, leg, true),
+                    7 => ua.report(now, leg, 486),
+                    _ => ua.press_by_info(now, leg, Tone::Star),
                 }
             }
             Step::Respond { request, status, body } => {
@@ -131,11 +135,22 @@ impl Chaos {
             }
             Step::Request { response, method, cseq, body } => {
                 let Some((call_id, tag)) = pick(&self.tags, response).cloned() else { return };
-                let methods = ["ACK", "BYE", "INVITE", "INFO", "CANCEL", "OPTIONS", "UPDATE"];
+                let methods = [
+                    "ACK", "BYE", "INVITE", "INFO", "CANCEL", "OPTIONS", "UPDATE", "REFER",
+                    "NOTIFY",
+                ];
                 let branch = self.branch();
-                let method = methods[usize::from(method)];
+                let Some(method) = methods.get(usize::from(method)) else {
+                    // Somebody takes the place of the dialog.
+                    let replaces = format!("Replaces: {call_id};to-tag={tag};from-tag=far\r\n");
+                    let invite = invite(&branch, &branch, Some(SDP));
+                    return self.feed(with_headers(&invite, &replaces));
+                };
                 let body = body.then_some(SDP);
-                self.feed(in_dialog(method, u32::from(cseq), &branch, &call_id, &tag, body));
+                let text = in_dialog(method, u32::from(cseq), &branch, &call_id, &tag, body);
+                let refer = "Refer-To: <sip:+15550111@192.0.2.10>\r\nEvent: refer\r\n\
+                    Subscription-State: terminated\r\n";
+                self.feed(with_headers(&text, refer));
             }
             Step::Mutate { at, byte } => {
                 let mut bytes = self.last.clone().into_bytes();
@@ -175,6 +190,7 @@ impl Chaos {
                 Output::StartMedia { leg, .. } | Output::UpdateMedia { leg, .. } => {
                     assert!(!self.ended.get(&leg).is_some_and(|ended| *ended));
                 }
+                Output::Referred { leg, .. } => self.bench.follow(leg),
                 Output::Send { .. } | Output::Dialog { .. } | Output::Registration { .. } => {}
             }
         }

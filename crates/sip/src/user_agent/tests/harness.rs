@@ -12,6 +12,7 @@ use crate::{
     digest::DigestAlgorithm,
     endpoint::{PhoneAccount, Trunk},
     gate::{self, Verdict},
+    leg::{DialogName, ReferWish},
     sdp,
     user_agent::{Account, Config, Flow, LegId, LinkId, NewCall, Output, Transport, UserAgent},
 };
@@ -31,6 +32,8 @@ pub(super) struct Bench {
     pub(super) outputs: Vec<Output>,
     /// What owners were told to keep.
     pub(super) dialogs: Vec<String>,
+    /// How others may name them.
+    pub(super) names: Vec<DialogName>,
     /// The owner attaches to incoming calls at once, so they ring.
     pub(super) is_attended: bool,
     /// The only one our own password is for.
@@ -48,14 +51,24 @@ impl Bench {
     }
 
     pub(super) fn with(max_calls: usize, transport: Transport) -> Self {
-        Self::with_peers(max_calls, transport, ("192.0.2.10", 32))
+        Self::with_all(max_calls, transport, ("192.0.2.10", 32), false)
     }
 
     /// The same with a trunk in another network.
-    pub(super) fn with_peers(
+    pub(super) fn with_peers(max_calls: usize, transport: Transport, peers: (&str, u8)) -> Self {
+        Self::with_all(max_calls, transport, peers, false)
+    }
+
+    /// One that takes REFER.
+    pub(super) fn referable() -> Self {
+        Self::with_all(10, Transport::Udp, ("192.0.2.10", 32), true)
+    }
+
+    pub(super) fn with_all(
         max_calls: usize,
         transport: Transport,
         (network, length): (&str, u8),
+        takes_refer: bool,
     ) -> Self {
         let now = Instant::now();
         let config = Config {
@@ -79,6 +92,7 @@ impl Bench {
             max_calls,
             own_addresses: vec![OUR_ADDRESS.parse().unwrap()],
             media_is_ipv4: true,
+            takes_refer,
         };
         let flow = Flow {
             transport,
@@ -94,6 +108,7 @@ impl Bench {
             sent: Vec::new(),
             outputs: Vec::new(),
             dialogs: Vec::new(),
+            names: Vec::new(),
             is_attended: true,
             realm: None,
         }
@@ -111,7 +126,10 @@ impl Bench {
                     let text = String::from_utf8(message.to_vec()).unwrap();
                     self.sent.push((flow, text));
                 }
-                Output::Dialog { dialog, .. } => self.dialogs.push(dialog),
+                Output::Dialog { dialog, name, .. } => {
+                    self.dialogs.push(dialog);
+                    self.names.push(name);
+                }
                 Output::Incoming { leg, ref dialog, .. } => {
                     self.dialogs.push(dialog.clone());
                     if self.is_attended {
@@ -120,6 +138,7 @@ impl Bench {
                     self.outputs.push(output);
                 }
                 Output::Event { .. }
+                | Output::Referred { .. }
                 | Output::StartMedia { .. }
                 | Output::UpdateMedia { .. }
                 | Output::Registration { .. } => self.outputs.push(output),
@@ -181,6 +200,7 @@ impl Bench {
             Output::Send { .. }
             | Output::Incoming { .. }
             | Output::Dialog { .. }
+            | Output::Referred { .. }
             | Output::StartMedia { .. }
             | Output::UpdateMedia { .. }
             | Output::Registration { .. } => None,
@@ -217,8 +237,17 @@ impl Bench {
 
     /// One whose owner wants to note the dialog before the answer is acknowledged.
     pub(super) fn call_holding(&mut self, holds_ack: bool) -> LegId {
-        let call = NewCall {
+        let call = self.new_call(holds_ack);
+        let (leg, _) = self.ua.place_call(self.now, call);
+        self.drain();
+        leg
+    }
+
+    fn new_call(&self, holds_ack: bool) -> NewCall {
+        NewCall {
             call_id: None,
+            peer_user: None,
+            replaces: None,
             holds_ack,
             target: crate::registrar::callable("sip:+15550100@192.0.2.10").unwrap(),
             flow: self.flow,
@@ -232,10 +261,15 @@ impl Bench {
                 realm: self.realm.clone(),
             }),
             local: local(),
-        };
-        let (leg, _) = self.ua.place_call(self.now, call);
+        }
+    }
+
+    /// As an owner that follows every REFER, to somebody behind the trunk.
+    pub(super) fn follow(&mut self, leg: LegId) {
+        let Some(local) = self.ua.movable(leg) else { return };
+        let call = NewCall { local, ..self.new_call(false) };
+        self.ua.follow(self.now, leg, call);
         self.drain();
-        leg
     }
 
     /// Places a call and lets the peer answer it.
@@ -264,6 +298,7 @@ impl Bench {
             Output::Send { .. }
             | Output::Event { .. }
             | Output::Dialog { .. }
+            | Output::Referred { .. }
             | Output::StartMedia { .. }
             | Output::UpdateMedia { .. }
             | Output::Registration { .. } => None,
@@ -341,6 +376,23 @@ pub(super) fn response_with(
         header(request, "CSeq"),
         ending(body),
     )
+}
+
+/// Who is to be called by our REFERs.
+pub(super) fn refer_wish() -> ReferWish {
+    ReferWish { target: "sip:+15550177@192.0.2.10".to_owned(), replaces: None }
+}
+
+/// A request with more headers, each with its line end.
+pub(super) fn with_headers(request: &str, headers: &str) -> String {
+    request.replacen("Max-Forwards", &format!("{headers}Max-Forwards"), 1)
+}
+
+/// The same request with another body.
+pub(super) fn with_body(request: &str, kind: &str, body: &str) -> String {
+    let end = request.find("\r\nContent-").expect("every request here has one") + 2;
+    let (head, length) = (&request[..end], body.len());
+    format!("{head}Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
 /// An INVITE of the trunk, outside any dialog.
