@@ -50,6 +50,9 @@ pub enum ApiError {
     /// The body, or one of its members.
     #[error(transparent)]
     BotBody(#[from] BodyError),
+    /// A query option that is not known, or cannot be read. The text begins with its name.
+    #[error("{0}")]
+    BotQuery(String),
     /// A member that a rule of the server refuses, such as a forbidden address.
     #[error("{0}")]
     BotArgument(String),
@@ -121,7 +124,9 @@ impl ApiError {
             Self::BotRouteUnknown => (404, "UnknownError"),
             Self::BotMethodNotAllowed => (405, "8573"),
             Self::BotWantsUnsupported(_) => (405, "8520"),
-            Self::BotBody(BodyError::BotMalformed { .. }) => (400, "BadRequest"),
+            Self::BotBody(BodyError::BotMalformed { .. }) | Self::BotQuery(_) => {
+                (400, "BadRequest")
+            }
             Self::BotBody(BodyError::BotArgument { .. }) | Self::BotArgument(_) => (400, "8523"),
             Self::BotBody(BodyError::BotTooLarge { .. }) | Self::BotBodyTooLarge => {
                 (413, "RequestEntityTooLarge")
@@ -183,6 +188,7 @@ mod tests {
             (BodyError::malformed("x").into(), 400, "BadRequest"),
             (argument.into(), 400, "8523"),
             (BodyError::BotTooLarge { limit: 1 }.into(), 413, "RequestEntityTooLarge"),
+            (ApiError::BotQuery("x".into()), 400, "BadRequest"),
             (ApiError::BotArgument("x".into()), 400, "8523"),
             (ApiError::BotMediaType, 415, "UnsupportedMediaType"),
             (ApiError::BotContentEncoding, 415, "UnsupportedMediaType"),

@@ -5,10 +5,14 @@
 //!   [`json`]; [`compat`] says how much beyond Microsoft's documents is accepted.
 //! * [`resource`] renders calls and operations, [`notification`] what is posted to a bot,
 //!   [`error`] what a refused request gets.
+//! * [`batch`] reads several requests in one; [`odata`] has the options and pages of a GET.
+//! * [`csdl`] is Graph's metadata as a table, with what is made of each member here.
 //! * [`path`] reads request paths, [`uri`] the URIs that bots give us.
 
 pub mod action;
+pub mod batch;
 pub mod compat;
+pub mod csdl;
 pub mod error;
 pub mod json;
 pub mod notification;

@@ -1,4 +1,8 @@
-//! What OData adds to a response: addresses, contexts, collections and `$select`.
+//! What OData adds to a response: addresses, contexts, collections and `$select`; below it the options
+//! of a request and the pages of lists.
+
+pub mod page;
+pub mod query;
 
 use std::fmt;
 
@@ -36,6 +40,30 @@ impl Service<'_> {
         format!("{}/{}/$metadata#{of}", self.root, self.version).into()
     }
 
+    /// The address of something below `/communications`, such as `calls/{id}/operations`.
+    pub fn url(&self, below: impl fmt::Display) -> String {
+        format!("{}/{}/communications/{below}", self.root, self.version)
+    }
+
+    /// A list; `below` is where it is, as in [`url`](Self::url). `next` is the address of the page
+    /// behind this one.
+    pub fn collection(&self, below: &str, items: Vec<Value>, next: Option<String>) -> Value {
+        // Keys are in parentheses in a context (OData 4.01 part 2 §10): calls('{id}')/operations.
+        let of: Vec<_> = below.split('/').collect();
+        let of = match of.as_slice() {
+            [set, key, rest @ ..] => format!("{set}('{key}'){}{}", slash(rest), rest.join("/")),
+            _ => below.to_owned(),
+        };
+        let mut list = json!({
+            "@odata.context": self.context(format_args!("communications/{of}")),
+            "value": items,
+        });
+        if let Some(next) = next {
+            list["@odata.nextLink"] = next.into();
+        }
+        list
+    }
+
     /// The list of an application's calls; items as of [`CallView::render`] without a context.
     ///
     /// [`CallView::render`]: crate::resource::call::CallView::render
@@ -50,12 +78,16 @@ impl Service<'_> {
     }
 }
 
+const fn slash(rest: &[&str]) -> &'static str {
+    if rest.is_empty() { "" } else { "/" }
+}
+
 /// Keeps the members that `$select` names (`id, state`), and annotations. Names that the object
-/// does not have are ignored; an empty selection and `*` keep all.
+/// does not have are ignored, of a path (`source/identity`) the first step counts; an empty selection
+/// and `*` keep all.
 pub fn select(object: impl Into<Value>, selection: &str) -> Value {
     let mut object = object.into();
-    let names: Vec<&str> =
-        selection.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let names: Vec<&str> = selection.split(',').filter_map(first_step).collect();
     if let Value::Object(members) = &mut object
         && !names.is_empty()
         && !names.contains(&"*")
@@ -65,6 +97,10 @@ pub fn select(object: impl Into<Value>, selection: &str) -> Value {
         });
     }
     object
+}
+
+fn first_step(path: &str) -> Option<&str> {
+    path.split('/').next().map(str::trim).filter(|name| !name.is_empty())
 }
 
 /// An object without its nulls, as in notifications.

@@ -23,6 +23,10 @@ pub struct GraphPath {
 /// The resource or action that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
+    /// `/v1.0/$metadata`
+    Metadata,
+    /// `/v1.0/$batch`
+    Batch,
     /// `…/calls`
     Calls,
     /// `…/calls/logTeleconferenceDeviceQuality`
@@ -107,6 +111,8 @@ pub fn parse(path: &str) -> Option<GraphPath> {
     };
     let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     let (legacy, route) = match segments.as_slice() {
+        [name] if is(name, "$metadata") => (false, Route::Metadata),
+        [name] if is(name, "$batch") => (false, Route::Batch),
         [root, rest @ ..] if is(root, "communications") => (false, collection(rest)),
         [root, rest @ ..] if is(root, "app") => (true, collection(rest)),
         _ => (false, Route::Unknown),
@@ -252,7 +258,9 @@ mod tests {
         let v1 = ApiVersion::V1;
         assert_eq!(head("/v1.0//communications/calls"), Some((v1, false, Route::Calls)));
         assert_eq!(head("/beta/app/calls/"), Some((ApiVersion::Beta, true, Route::Calls)));
-        assert_eq!(head("/v1.0/$metadata"), Some((v1, false, Route::Unknown)));
+        assert_eq!(head("/v1.0/$metadata"), Some((v1, false, Route::Metadata)));
+        assert_eq!(head("/beta/%24Batch/"), Some((ApiVersion::Beta, false, Route::Batch)));
+        assert_eq!(head("/v1.0/communications/$batch"), Some((v1, false, Route::Unknown)));
         assert_eq!(head("/v1.0"), Some((v1, false, Route::Unknown)));
         assert_eq!(head("/"), None);
         assert_eq!(head("/healthz"), None);
@@ -314,7 +322,11 @@ mod tests {
                 Route::Operations(_) | Route::Operation(..) => 3,
                 Route::Unsupported(_) => 4,
                 Route::Action(..) => 5,
-                other @ (Route::NoSuchCall | Route::NoSuchOperation(_) | Route::Unknown) => {
+                other @ (Route::Metadata
+                | Route::Batch
+                | Route::NoSuchCall
+                | Route::NoSuchOperation(_)
+                | Route::Unknown) => {
                     panic!("{template}: {other:?}")
                 }
             };

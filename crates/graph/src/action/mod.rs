@@ -1,8 +1,11 @@
 //! The parameters of the actions on a call, read from request bodies. keepAlive has none; a body
 //! sent with it is not looked at.
 
+pub mod add_large_gallery_view;
 pub mod answer;
 pub mod cancel_media_processing;
+pub mod change_screen_sharing_role;
+pub mod log_teleconference_device_quality;
 pub mod play_prompt;
 pub mod reject;
 pub mod send_dtmf_tones;

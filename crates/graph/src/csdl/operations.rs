@@ -1,0 +1,130 @@
+//! Operations: what an action began.
+
+use super::{FUTURE, LATER, Member, Row, Type, complex, entity, enumeration, member};
+
+pub(super) const TYPES: &[Type] = &[
+    entity(
+        "commsOperation",
+        Row::done("a_running_operation_has_its_nulls_and_beta_one_more"),
+        &[
+            member("clientContext", "Edm.String"),
+            member("resultInfo", "resultInfo"),
+            member("status", "operationStatus").required(),
+        ],
+    )
+    .open(),
+    enumeration(
+        "operationStatus",
+        Row::differs(
+            "written in lower camel case, as the service does",
+            "a_running_operation_has_its_nulls_and_beta_one_more",
+        ),
+        &[
+            member("NotStarted", "0"),
+            member("Running", "1"),
+            member("Completed", "2"),
+            member("Failed", "3"),
+        ],
+    ),
+    entity(
+        "playPromptOperation",
+        Row::done("a_completion_is_notified_as_production_does"),
+        &[
+            member("completionReason", "playPromptCompletionReason")
+                .beta()
+                .is(Row::done("a_running_operation_has_its_nulls_and_beta_one_more")),
+            member("prompts", "Collection(prompt)").beta().is(Row::differs(
+                "in notifications only",
+                "a_completion_is_notified_as_production_does",
+            )),
+            member("graphophoneReceipt", "receipt").ours().is(Row::differs(
+                "what was sent and heard of each prompt",
+                "a_receipt_says_what_the_phone_recorded",
+            )),
+        ],
+    )
+    .derives("commsOperation")
+    .open(),
+    entity(
+        "recordOperation",
+        LATER,
+        &[member("recordingAccessToken", "Edm.String"), member("recordingLocation", "Edm.String")],
+    )
+    .derives("commsOperation")
+    .open(),
+    entity(
+        "cancelMediaProcessingOperation",
+        Row::done("a_cancel_is_completed_in_its_response"),
+        &[],
+    )
+    .derives("commsOperation")
+    .open(),
+    entity("subscribeToToneOperation", LATER, &[]).derives("commsOperation").open(),
+    entity(
+        "sendDtmfTonesOperation",
+        LATER,
+        &[member("completionReason", "sendDtmfCompletionReason")],
+    )
+    .derives("commsOperation")
+    .open(),
+    enumeration(
+        "sendDtmfCompletionReason",
+        LATER,
+        &[
+            member("unknown", "0"),
+            member("completedSuccessfully", "1"),
+            member("mediaOperationCanceled", "2"),
+            member("unknownFutureValue", "3").is(FUTURE),
+        ],
+    ),
+    entity("muteParticipantOperation", LATER, &[]).derives("commsOperation").open(),
+    entity("unmuteParticipantOperation", LATER, &[]).derives("commsOperation").open(),
+    entity(
+        "inviteParticipantsOperation",
+        LATER,
+        &[member("participants", "Collection(invitationParticipantInfo)").required()],
+    )
+    .derives("commsOperation")
+    .open(),
+    entity("startHoldMusicOperation", LATER, &[]).derives("commsOperation").open(),
+    entity("stopHoldMusicOperation", LATER, &[]).derives("commsOperation").open(),
+    entity("updateRecordingStatusOperation", LATER, &[]).derives("commsOperation").open(),
+    entity("addLargeGalleryViewOperation", LATER, &[]).derives("commsOperation").open(),
+    enumeration(
+        "playPromptCompletionReason",
+        Row::done("notifications_of_ended_operations_say_how_and_repeat_the_prompts"),
+        &[
+            member("unknown", "0"),
+            member("completedSuccessfully", "1"),
+            member("mediaOperationCanceled", "2"),
+            member("unknownFutureValue", "3").is(FUTURE),
+        ],
+    )
+    .beta(),
+    complex(
+        "receipt",
+        Row::differs("what was sent of a playPrompt", "an_operation_shows_its_receipt"),
+        RECEIPT,
+    )
+    .ours(),
+    complex(
+        "promptReceipt",
+        Row::differs("of one prompt", "each_prompt_says_why_it_ended"),
+        PROMPT_RECEIPT,
+    )
+    .ours(),
+];
+
+const RECEIPT: &[Member] = &[member("prompts", "Collection(promptReceipt)").required()];
+
+const PROMPT_RECEIPT: &[Member] = &[
+    member("uri", "Edm.String").required(),
+    member("resourceId", "Edm.String"),
+    member("sha256", "Edm.String"),
+    member("durationMs", "Edm.Int64"),
+    member("millisecondsSent", "Edm.Int64"),
+    member("millisecondsAcknowledged", "Edm.Int64"),
+    member("firstPacket", "Edm.DateTimeOffset"),
+    member("lastPacket", "Edm.DateTimeOffset"),
+    member("reason", "Edm.String").required(),
+];
