@@ -8,7 +8,10 @@ use crate::{ids::OperationId, leg::RejectReason, operation::MediaPrompt, tones::
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Graph "call: answer".
-    Answer,
+    Answer {
+        /// With serviceHostedMediaConfig: prompts can be played.
+        service_hosted: bool,
+    },
     /// Graph "call: reject".
     Reject(RejectReason),
     /// Graph "Delete call".
@@ -63,7 +66,7 @@ impl Command {
             | Self::CancelMediaProcessing { operation, .. }
             | Self::SubscribeToTone { operation, .. }
             | Self::SendDtmfTones { operation, .. } => Some(*operation),
-            Self::Answer | Self::Reject(_) | Self::HangUp | Self::KeepAlive => None,
+            Self::Answer { .. } | Self::Reject(_) | Self::HangUp | Self::KeepAlive => None,
         }
     }
 
@@ -74,7 +77,7 @@ impl Command {
             Self::PlayPrompt { .. }
             | Self::SubscribeToTone { .. }
             | Self::SendDtmfTones { .. }
-            | Self::Answer
+            | Self::Answer { .. }
             | Self::Reject(_) => true,
             Self::CancelMediaProcessing { .. } | Self::HangUp | Self::KeepAlive => false,
         }

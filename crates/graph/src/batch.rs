@@ -138,9 +138,9 @@ impl<'a> Item<'a> {
         };
         let body = match members.get("body") {
             None => None,
-            Some(body) => match body.value() {
-                Value::Object(members) => Some(members.clone()),
-                _ => return Err(body.unexpected("a JSON object")),
+            Some(body) => match body.value().as_object() {
+                Some(members) => Some(members.clone()),
+                None => return Err(body.unexpected("a JSON object")),
             },
         };
         let depends_on = match members.get("dependsOn") {

@@ -65,6 +65,12 @@ pub enum ApiError {
     /// The body is longer than is read.
     #[error("The body is too large")]
     BotBodyTooLarge,
+    /// A request of a batch whose condition failed.
+    #[error("The request {0} that this one depends on has failed")]
+    BotDependencyFailed(String),
+    /// The action is for calls with other media. The text says which.
+    #[error("{0}")]
+    BotMediaMode(&'static str),
     /// The call's state does not allow the command.
     #[error("{0}")]
     BotRejected(#[from] Rejection),
@@ -132,7 +138,8 @@ impl ApiError {
                 (413, "RequestEntityTooLarge")
             }
             Self::BotMediaType | Self::BotContentEncoding => (415, "UnsupportedMediaType"),
-            Self::BotRejected(Rejection::NotServiceHosted) => (400, "8500"),
+            Self::BotDependencyFailed(_) => (424, "FailedDependency"),
+            Self::BotRejected(Rejection::NotServiceHosted) | Self::BotMediaMode(_) => (400, "8500"),
             Self::BotRejected(Rejection::NotEstablished) => (400, "8501"),
             Self::BotRejected(Rejection::Terminated) => (400, "8528"),
             Self::BotRejected(Rejection::WrongState) => (400, "8585"),
@@ -193,6 +200,8 @@ mod tests {
             (ApiError::BotMediaType, 415, "UnsupportedMediaType"),
             (ApiError::BotContentEncoding, 415, "UnsupportedMediaType"),
             (ApiError::BotBodyTooLarge, 413, "RequestEntityTooLarge"),
+            (ApiError::BotDependencyFailed("x".into()), 424, "FailedDependency"),
+            (ApiError::BotMediaMode("x"), 400, "8500"),
             (Rejection::NotServiceHosted.into(), 400, "8500"),
             (Rejection::NotEstablished.into(), 400, "8501"),
             (Rejection::Terminated.into(), 400, "8528"),

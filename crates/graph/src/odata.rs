@@ -63,19 +63,6 @@ impl Service<'_> {
         }
         list
     }
-
-    /// The list of an application's calls; items as of [`CallView::render`] without a context.
-    ///
-    /// [`CallView::render`]: crate::resource::call::CallView::render
-    pub fn calls(&self, items: Vec<Value>) -> Value {
-        json!({ "@odata.context": self.context("communications/calls"), "value": items })
-    }
-
-    /// The list of a call's operations.
-    pub fn operations(&self, call: CallId, items: Vec<Value>) -> Value {
-        let of = format!("communications/calls('{call}')/operations");
-        json!({ "@odata.context": self.context(of), "value": items })
-    }
 }
 
 const fn slash(rest: &[&str]) -> &'static str {

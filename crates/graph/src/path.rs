@@ -41,7 +41,7 @@ pub enum Route {
     Operation(CallId, OperationId),
     /// A part of a call that Graph has and this server does not: participants, audio routing
     /// groups, content sharing sessions, and what is below them.
-    Unsupported(CallId),
+    Unsupported(CallId, &'static str),
     /// An id of a call that is no GUID: answer as for a call that is not there (404, 8522).
     NoSuchCall,
     /// An id of an operation that is no GUID: answer as for one that is not there (404, 8522).
@@ -171,8 +171,8 @@ fn call(id: &str, segments: &[&str]) -> Route {
         [] => Route::Call(call),
         [operations] if is(operations, "operations") => Route::Operations(call),
         [operations, id] if is(operations, "operations") => operation(call, id),
-        [name, ..] if UNSUPPORTED.iter().any(|u| is(name, u) || key(name, u).is_some()) => {
-            Route::Unsupported(call)
+        [name, ..] if unsupported(name).is_some() => {
+            unsupported(name).map_or(Route::Unknown, |part| Route::Unsupported(call, part))
         }
         [name] => match (action(name), key(name, "operations")) {
             (Some(action), _) => Route::Action(call, action),
@@ -181,6 +181,10 @@ fn call(id: &str, segments: &[&str]) -> Route {
         },
         _ => Route::Unknown,
     }
+}
+
+fn unsupported(name: &str) -> Option<&'static str> {
+    UNSUPPORTED.into_iter().find(|part| is(name, part) || key(name, part).is_some())
 }
 
 fn operation(call: CallId, id: &str) -> Route {
@@ -283,9 +287,9 @@ mod tests {
             ("/{c}/keepAlive", Route::Action(call, Action::KeepAlive)),
             ("/{c}/keepAlive/x", Route::Unknown),
             ("/{c}/dance", Route::Unknown),
-            ("/{c}/participants/invite", Route::Unsupported(call)),
-            ("/{c}/participants('x')", Route::Unsupported(call)),
-            ("/{c}/audioRoutingGroups", Route::Unsupported(call)),
+            ("/{c}/participants/invite", Route::Unsupported(call, "participants")),
+            ("/{c}/participants('x')", Route::Unsupported(call, "participants")),
+            ("/{c}/audioRoutingGroups", Route::Unsupported(call, "audioRoutingGroups")),
             ("/xyz", Route::NoSuchCall),
             ("/xyz/playPrompt", Route::NoSuchCall),
             ("('{c}", Route::Unknown),
@@ -320,7 +324,7 @@ mod tests {
                 Route::LogTeleconferenceDeviceQuality => 1,
                 Route::Call(_) => 2,
                 Route::Operations(_) | Route::Operation(..) => 3,
-                Route::Unsupported(_) => 4,
+                Route::Unsupported(..) => 4,
                 Route::Action(..) => 5,
                 other @ (Route::Metadata
                 | Route::Batch

@@ -93,8 +93,11 @@ fn a_call_is_shown_as_it_is_now() {
 
 #[test]
 fn lists_have_their_context() {
-    assert_json_snapshot!("calls", V1.calls(Vec::new()));
-    assert_json_snapshot!("operations", V1.operations(outgoing().id, vec![Value::from(1)]));
+    assert_json_snapshot!("calls", V1.collection("calls", Vec::new(), None));
+    assert_json_snapshot!(
+        "operations",
+        V1.collection(&format!("calls/{}/operations", outgoing().id), vec![Value::from(1)], None)
+    );
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn step(input: &mut Unstructured<'_>) -> Result<Step> {
             true => CancelScope::All,
             false => CancelScope::Current,
         }),
-        13..=16 => Step::Command(Command::Answer),
+        13..=16 => Step::Command(Command::Answer { service_hosted: input.ratio(3, 4)? }),
         17..=18 => Step::Command(Command::KeepAlive),
         19 => Step::Command(Command::HangUp),
         20..=24 => Step::Leg(LegEvent::Answered),

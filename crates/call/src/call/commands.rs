@@ -28,7 +28,7 @@ enum Need {
 impl Command {
     fn need(&self) -> Need {
         match self {
-            Self::Answer | Self::Reject(_) => Need::Ringing,
+            Self::Answer { .. } | Self::Reject(_) => Need::Ringing,
             Self::KeepAlive => Need::Begun,
             Self::PlayPrompt { .. }
             | Self::CancelMediaProcessing { .. }
@@ -70,7 +70,8 @@ impl Call {
     ) -> Result<(), Rejection> {
         self.permit(command.need())?;
         match command {
-            Command::Answer => {
+            Command::Answer { service_hosted } => {
+                self.service_hosted = service_hosted;
                 self.timers.stop(Timer::Answer);
                 self.timers.set(Timer::Establish, now + self.settings.terminate_within);
                 self.start_keep_alive(now);

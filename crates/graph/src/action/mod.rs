@@ -10,6 +10,7 @@ pub mod play_prompt;
 pub mod reject;
 pub mod send_dtmf_tones;
 pub mod subscribe_to_tone;
+pub mod update_call;
 
 use crate::json::{BodyError, Members};
 

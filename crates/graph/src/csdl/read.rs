@@ -2,7 +2,7 @@
 //! kept: bodies that mean something have a reader of their own in [`crate::action`].
 
 use super::{Kind, find, item_of, members};
-use crate::json::{BodyError, Extras, Member, Value};
+use crate::json::{BodyError, Extras, Member};
 
 /// Whether a value is of a type: `Edm.…`, a name in the table, or a `Collection(…)` of one.
 ///
@@ -21,12 +21,14 @@ pub(crate) fn check(value: &Member<'_>, of: &str) -> Result<(), BodyError> {
             Some(_) => Ok(()),
             None => Err(value.unexpected("a whole number of 64 bits")),
         },
-        "Edm.Double" => match value.value() {
-            Value::Number(_) => Ok(()),
+        "Edm.Double" => {
             // OData JSON §7.1.
-            Value::String(text) if ["INF", "-INF", "NaN"].contains(&text.as_str()) => Ok(()),
-            _ => Err(value.unexpected("a number")),
-        },
+            let is_special = |text: &str| ["INF", "-INF", "NaN"].contains(&text);
+            match value.value().is_number() || value.value().as_str().is_some_and(is_special) {
+                true => Ok(()),
+                false => Err(value.unexpected("a number")),
+            }
+        }
         "Edm.Guid" => match uuid::Uuid::try_parse(value.string()?) {
             Ok(_) => Ok(()),
             Err(_) => Err(value.unexpected("a GUID")),

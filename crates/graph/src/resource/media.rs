@@ -124,6 +124,11 @@ impl Modality {
         }
     }
 
+    /// Whether this is the text of one, as the metadata of either version has it.
+    pub(crate) fn is_name(text: &str) -> bool {
+        Self::NAMES.iter().any(|(name, _)| *name == text)
+    }
+
     /// A list of modalities. Absent means audio in open mode; strict modes want it said.
     pub(crate) fn parse_list(
         member: Result<Member<'_>, BodyError>,

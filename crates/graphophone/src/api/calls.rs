@@ -1,10 +1,9 @@
-//! `/communications/calls` and `/communications/calls/{id}`.
+//! `/communications/calls` and `/communications/calls/{id}`, made and ended; `read.rs` shows them.
 
 use axum::{body::Body, http::StatusCode};
 use graphophone_call::{AppId, CallId, Command, MediaPrompt};
 use graphophone_graph::{
     error::ApiError,
-    odata,
     resource::{
         call::{CallDetails, CallView, NewCall},
         create_call::{self, CreateCall},
@@ -12,7 +11,6 @@ use graphophone_graph::{
         media::MediaState,
     },
 };
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::{operations::unreadable, reply::Reply, request::Request};
@@ -83,23 +81,6 @@ async fn made_before(request: &Request<'_>, id: CallId) -> Result<Reply, ApiErro
     Ok(Reply::json(StatusCode::CREATED, rendered).at(request.service().call_url(id)))
 }
 
-/// Graph "Get call".
-pub(super) fn get(request: &Request<'_>, id: CallId) -> Result<Reply, ApiError> {
-    let view = find(request, id)?;
-    let mut rendered = as_graph(&view).render(&request.service());
-    if let (Some(selection), Value::Object(members)) = (request.query("$select"), &mut rendered) {
-        rendered = odata::select(std::mem::take(members), &selection);
-    }
-    Ok(Reply::json(StatusCode::OK, rendered))
-}
-
-/// The live calls of the application; in the SDKs, without a page in the documentation.
-pub(super) fn list(request: &Request<'_>) -> Reply {
-    let views = request.state.calls().list(request.owner());
-    let items = views.iter().map(|view| as_graph(view).render_item(request.version())).collect();
-    Reply::json(StatusCode::OK, request.service().calls(items))
-}
-
 /// Graph "Delete call": hang up.
 pub(super) async fn delete(request: &Request<'_>, id: CallId) -> Result<Reply, ApiError> {
     let calls = request.state.calls();
@@ -145,7 +126,7 @@ pub(super) fn prefetch(request: &Request<'_>, details: &CallDetails) {
     request.state.calls().prompts().prefetch(owner, &allowed);
 }
 
-fn as_graph(view: &View) -> CallView<'_> {
+pub(super) fn as_graph(view: &View) -> CallView<'_> {
     CallView {
         details: &view.details,
         state: view.state,

@@ -1,6 +1,6 @@
 //! Requests under `/v1.0` and `/beta`: authorised, read, and given to the handler of their path.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, pin::Pin};
 
 use axum::{
     body::Body,
@@ -8,14 +8,17 @@ use axum::{
     http::{HeaderName, Method, Response, StatusCode, header, request::Parts},
 };
 use graphophone_graph::{
+    compat::Compat,
+    csdl,
     error::ApiError,
-    path::{self, Action, Route},
+    odata::query::Shape,
+    path::{self, Action, GraphPath, Route},
 };
 use tracing::{debug, error, trace};
 
 use super::{
-    AppState, actions, calls, operations,
-    reply::{Refusal, Reply, insert},
+    AppState, actions, batch, calls, operations, patch, read,
+    reply::{Refusal, Rendered, Reply, insert},
     request::{Ids, Request, root},
 };
 use crate::auth::{AuthError, unix_now};
@@ -26,29 +29,26 @@ pub(super) async fn serve(
     request: axum::http::Request<Body>,
 ) -> Response<Body> {
     trace!(name: "request is read", target: "graphophone::stage", "request is read");
-    let ids = Ids::new(request.headers());
     let (parts, body) = request.into_parts();
+    answer(&state, parts, body).await.write()
+}
+
+/// What a request is answered, one of a batch, too.
+pub(super) fn answer<'a>(
+    state: &'a AppState,
+    parts: Parts,
+    body: Body,
+) -> Pin<Box<dyn Future<Output = Rendered> + Send + 'a>> {
+    // Batches come back here.
+    Box::pin(answered(state, parts, body))
+}
+
+async fn answered(state: &AppState, parts: Parts, body: Body) -> Rendered {
+    let ids = Ids::new(&parts.headers);
     let path = path::parse(parts.uri.path());
     let successor =
-        path.filter(|path| path.legacy).map(|_| root(&state, &parts) + &successor(&parts));
-    let served = match path {
-        Some(path) => {
-            let authorization = parts.headers.get(header::AUTHORIZATION);
-            let authorization = authorization.and_then(|value| value.to_str().ok());
-            match state.authority().admit(authorization, unix_now()).await {
-                Ok(caller) => {
-                    trace!(name: "token is verified", target: "graphophone::stage", "token is verified");
-                    let request = Request::new(&state, caller, path, parts);
-                    dispatch(&request, body).await.map_err(Refusal::from)
-                }
-                Err(error) => {
-                    Err(Refusal { challenge: error.www_authenticate(), error: refused(error) })
-                }
-            }
-        }
-        None => Err(ApiError::BotRouteUnknown.into()),
-    };
-    let mut response = match served {
+        path.filter(|path| path.legacy).map(|_| root(state, &parts) + &successor(&parts));
+    let mut rendered = match served(state, path, parts, body).await {
         Ok(reply) => reply.render(&ids),
         Err(refusal) => {
             // Whoever is short of something has said so, once and not for each request.
@@ -62,24 +62,60 @@ pub(super) async fn serve(
             refusal.render(&ids)
         }
     };
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        let allowed = path.map_or("", |path| allowed(path.route));
-        insert(&mut response, header::ALLOW, allowed);
+    if rendered.status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = path.map_or("", |path| allowed(path.route, state.compat()));
+        insert(&mut rendered.headers, header::ALLOW, allowed);
     }
     if let Some(successor) = successor {
         // RFC 9745; Microsoft deprecated /app on 2020-01-01.
-        insert(&mut response, HeaderName::from_static("deprecation"), "@1577836800");
-        insert(&mut response, header::LINK, &format!("<{successor}>; rel=\"successor-version\""));
+        let name = HeaderName::from_static("deprecation");
+        insert(&mut rendered.headers, name, "@1577836800");
+        let link = format!("<{successor}>; rel=\"successor-version\"");
+        insert(&mut rendered.headers, header::LINK, &link);
     }
-    response
+    rendered
+}
+
+async fn served(
+    state: &AppState,
+    path: Option<GraphPath>,
+    parts: Parts,
+    body: Body,
+) -> Result<Reply, Refusal> {
+    let path = path.ok_or(ApiError::BotRouteUnknown)?;
+    // Graph's own needs no token for it, either.
+    if path.route == Route::Metadata {
+        return match parts.method {
+            Method::GET => Ok(Reply::xml(csdl::metadata(path.version))),
+            _ => Err(ApiError::BotMethodNotAllowed.into()),
+        };
+    }
+    let authorization = parts.headers.get(header::AUTHORIZATION);
+    let authorization = authorization.and_then(|value| value.to_str().ok());
+    match state.authority().admit(authorization, unix_now()).await {
+        Ok(caller) => {
+            trace!(name: "token is verified", target: "graphophone::stage", "token is verified");
+            let request = Request::new(state, caller, path, parts);
+            dispatch(&request, body).await.map_err(Refusal::from)
+        }
+        Err(error) => Err(Refusal { challenge: error.www_authenticate(), error: refused(error) }),
+    }
 }
 
 async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> {
     let method = request.parts.method.clone();
+    if method != Method::GET {
+        request.options(Shape::Action)?;
+    }
     match (method, request.path.route) {
-        (Method::GET, Route::Calls) => Ok(calls::list(request)),
+        (Method::POST, Route::Batch) => batch::handle(request, body).await,
+        (Method::GET, Route::Calls) => read::calls(request),
         (Method::POST, Route::Calls) => calls::create(request, body).await,
-        (Method::GET, Route::Call(id)) => calls::get(request, id),
+        (Method::POST, Route::LogTeleconferenceDeviceQuality) => {
+            actions::log_teleconference_device_quality::handle(request, body).await
+        }
+        (Method::GET, Route::Call(id)) => read::call(request, id).await,
+        (Method::PATCH, Route::Call(id)) => patch::handle(request, body, id).await,
         (Method::DELETE, Route::Call(id)) => calls::delete(request, id).await,
         (Method::GET, Route::Operations(id)) => operations::list(request, id).await,
         (Method::GET, Route::Operation(call, id)) => operations::get(request, call, id).await,
@@ -93,9 +129,13 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             Action::Reject => actions::reject::handle(request, body, id).await,
             Action::SendDtmfTones => actions::send_dtmf_tones::handle(request, body, id).await,
             Action::SubscribeToTone => actions::subscribe_to_tone::handle(request, body, id).await,
-            Action::AddLargeGalleryView
-            | Action::ChangeScreenSharingRole
-            | Action::Mute
+            Action::AddLargeGalleryView => {
+                actions::app_hosted::add_large_gallery_view(request, body, id).await
+            }
+            Action::ChangeScreenSharingRole => {
+                actions::app_hosted::change_screen_sharing_role(request, body, id).await
+            }
+            Action::Mute
             | Action::Record
             | Action::RecordResponse
             | Action::Redirect
@@ -113,17 +153,18 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
         },
         (_, Route::NoSuchCall) => Err(ApiError::BotCallNotFound),
         (_, Route::NoSuchOperation(_)) => Err(ApiError::BotOperationNotFound),
-        (_, Route::Unsupported(id)) => {
+        (_, Route::Unsupported(id, part)) => {
             calls::find(request, id)?;
-            Err(ApiError::BotWantsUnsupported("This part of a call is not supported yet".into()))
+            let text = format!("This server has no {part} of a call");
+            Err(ApiError::BotWantsUnsupported(text.into()))
         }
         (_, Route::Unknown) => Err(ApiError::BotRouteUnknown),
-        (_, Route::LogTeleconferenceDeviceQuality) => {
-            Err(ApiError::BotWantsUnsupported("This resource is not supported yet".into()))
-        }
         (
             _,
-            Route::Calls
+            Route::Metadata
+            | Route::Batch
+            | Route::Calls
+            | Route::LogTeleconferenceDeviceQuality
             | Route::Call(_)
             | Route::Operations(_)
             | Route::Operation(..)
@@ -133,14 +174,20 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
 }
 
 /// The methods of a resource, for `Allow` (RFC 9110 §15.5.6); none of what is not supported yet.
-fn allowed(route: Route) -> &'static str {
+fn allowed(route: Route, compat: Compat) -> &'static str {
     match route {
         Route::Calls => "GET, POST",
-        Route::Call(_) => "GET, DELETE",
-        Route::Operations(_) | Route::Operation(..) => "GET",
+        Route::Call(_) => match compat {
+            Compat::Open => "GET, PATCH, DELETE",
+            Compat::StrictBeta | Compat::StrictV1 => "GET, DELETE",
+        },
+        Route::Operations(_) | Route::Operation(..) | Route::Metadata => "GET",
+        Route::Batch | Route::LogTeleconferenceDeviceQuality => "POST",
         Route::Action(
             _,
-            Action::Answer
+            Action::AddLargeGalleryView
+            | Action::Answer
+            | Action::ChangeScreenSharingRole
             | Action::KeepAlive
             | Action::PlayPrompt
             | Action::CancelMediaProcessing
@@ -149,8 +196,7 @@ fn allowed(route: Route) -> &'static str {
             | Action::SubscribeToTone,
         ) => "POST",
         Route::Action(..)
-        | Route::LogTeleconferenceDeviceQuality
-        | Route::Unsupported(_)
+        | Route::Unsupported(..)
         | Route::NoSuchCall
         | Route::NoSuchOperation(_)
         | Route::Unknown => "",

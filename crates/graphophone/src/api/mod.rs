@@ -2,16 +2,21 @@
 
 mod actions;
 mod admin;
+mod batch;
 mod calls;
 mod deliveries;
+pub(crate) mod encoding;
 mod graph;
 mod health;
 mod host;
 pub(crate) mod incoming;
 mod keys;
 mod limits;
+mod lists;
 mod operations;
+mod patch;
 mod phone;
+mod read;
 mod repeated;
 mod reply;
 mod request;
@@ -19,45 +24,19 @@ mod samples;
 mod state;
 
 use axum::{
-    Router,
-    body::Body,
-    extract::Request,
-    http::{HeaderValue, header},
-    middleware,
+    Router, middleware,
     routing::{get, post},
 };
-use tower::ServiceBuilder;
-use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::auth;
 
 pub use state::AppState;
 pub(crate) use state::{callback_guard, own_listeners, prompt_guard};
 
-/// Gives gzip the one name that the layer below knows it by (RFC 9110 §8.4.1.3: in any case, and
-/// `x-gzip` is the same).
-fn name_encoding(mut request: Request) -> Request {
-    if let Some(encoding) = request.headers_mut().get_mut(header::CONTENT_ENCODING) {
-        let is = |name: &str| encoding.as_bytes().eq_ignore_ascii_case(name.as_bytes());
-        if is("gzip") || is("x-gzip") {
-            *encoding = HeaderValue::from_static("gzip");
-        }
-    }
-    request
-}
-
 /// Everything this server answers.
 pub fn router(state: AppState) -> Router {
-    let graph = Router::new()
-        // OData key segments such as calls('{id}') are no routes for axum: we read the path.
-        .fallback(graph::serve)
-        // Kiota's Go client sends every body gzipped.
-        .layer(
-            ServiceBuilder::new()
-                .map_request(name_encoding)
-                .layer(RequestDecompressionLayer::new().pass_through_unaccepted(true))
-                .map_request(|request: Request<_>| request.map(Body::new)),
-        );
+    // OData key segments such as calls('{id}') are no routes for axum: we read the path.
+    let graph = Router::new().fallback(graph::serve);
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -77,5 +56,7 @@ pub fn router(state: AppState) -> Router {
         .fallback_service(graph.with_state(state.clone()))
         .with_state(state.clone())
         .merge(auth::token_endpoint::router(state.authority().clone()))
+        .layer(middleware::from_fn(encoding::check))
+        .layer(encoding::decoding())
         .layer(middleware::from_fn_with_state(state, host::check))
 }

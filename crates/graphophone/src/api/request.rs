@@ -10,13 +10,16 @@ use graphophone_graph::{
     compat::{ApiVersion, Compat},
     error::ApiError,
     json::{BodyError, MAX_BODY},
-    odata::Service,
+    odata::{
+        Service,
+        query::{Query, Shape},
+    },
     path::GraphPath,
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use uuid::Uuid;
 
-use super::AppState;
+use super::{AppState, encoding};
 use crate::auth::{Caller, token_endpoint::Scheme};
 
 /// The ids that go back with the response.
@@ -69,12 +72,11 @@ impl<'a> Request<'a> {
         Service { root: &self.root, version: self.path.version }
     }
 
-    /// A member of the query, as it stands.
-    pub(super) fn query(&self, name: &str) -> Option<String> {
-        let query = self.parts.uri.query()?;
-        url::form_urlencoded::parse(query.as_bytes())
-            .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.into_owned())
+    /// The options of the query that a resource of this shape takes.
+    pub(super) fn options(&self, shape: Shape) -> Result<Query, ApiError> {
+        let prefer = self.parts.headers.get_all("prefer").iter();
+        let prefer = prefer.filter_map(|value| value.to_str().ok());
+        Query::parse(self.parts.uri.query().unwrap_or_default(), prefer, shape, self.compat())
     }
 
     /// The header `Scenario-Id`, if it is a GUID.
@@ -109,9 +111,9 @@ impl<'a> Request<'a> {
 
 /// Refuses what is not JSON in UTF-8, and says whether the type stands there at all.
 fn check_content_type(headers: &HeaderMap) -> Result<bool, ApiError> {
-    let encoding = headers.get(header::CONTENT_ENCODING);
+    let found = headers.get(header::CONTENT_ENCODING);
     // What could be decoded has lost this header on its way here.
-    if encoding.is_some_and(|value| value.as_bytes() != b"identity") {
+    if found.is_some_and(encoding::is_unknown) {
         return Err(ApiError::BotContentEncoding);
     }
     let Some(value) = headers.get(header::CONTENT_TYPE) else { return Ok(false) };

@@ -28,6 +28,8 @@ use super::{
     unix_now,
 };
 
+use crate::api::encoding;
+
 pub use super::discovery::Scheme;
 
 /// Largest body of a token request, in bytes; real ones have about 1 KiB.
@@ -201,6 +203,9 @@ fn token(
     let correlation =
         headers.get("client-request-id").and_then(|id| Uuid::try_parse(id.to_str().ok()?).ok());
     let outcome = match body {
+        _ if headers.get(header::CONTENT_ENCODING).is_some_and(encoding::is_unknown) => {
+            Err(TokenError::BotContentEncoding)
+        }
         Ok(body) => authority.answer(
             version,
             tenant,

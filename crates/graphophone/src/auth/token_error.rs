@@ -27,6 +27,8 @@ pub(super) enum TokenError {
     BotMethod,
     #[error("The request body is too large.")]
     BotBodyTooLarge,
+    #[error("The Content-Encoding of the request body must be gzip or identity.")]
+    BotContentEncoding,
     #[error("The request body could not be read.")]
     BotBodyUnreadable,
     #[error(
@@ -79,6 +81,9 @@ impl TokenError {
             Self::BotHost => (BAD, "invalid_request", 90_013),
             Self::BotMethod => (StatusCode::METHOD_NOT_ALLOWED, "invalid_request", 900_561),
             Self::BotBodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "invalid_request", 90_013),
+            Self::BotContentEncoding => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid_request", 90_013)
+            }
             Self::BotBodyUnreadable => (BAD, "invalid_request", 90_013),
             Self::BotTenantUnknown(_) => (BAD, "invalid_request", 90_002),
             Self::BotAppUnknown { .. } => (BAD, "unauthorized_client", 700_016),

@@ -465,7 +465,7 @@ impl CallTask {
 fn begins_something(command: &Command) -> bool {
     match command {
         Command::PlayPrompt { .. } | Command::SendDtmfTones { .. } => true,
-        Command::Answer
+        Command::Answer { .. }
         | Command::Reject(_)
         | Command::HangUp
         | Command::KeepAlive

@@ -47,6 +47,7 @@ pub(super) struct Shared {
     max_calls: usize,
     door: Door,
     pub(super) sip: OnceLock<Endpoint>,
+    begun: Instant,
     calls: Mutex<HashMap<CallId, Entry>>,
     tasks: TaskTracker,
     /// No call is to begin, and each to end when what it plays has ended.
@@ -147,6 +148,7 @@ impl Calls {
                 max_calls: parts.max_calls,
                 door: parts.door,
                 sip: OnceLock::new(),
+                begun: Instant::now(),
                 calls: Mutex::default(),
                 tasks: TaskTracker::new(),
                 draining: CancellationToken::new(),
@@ -281,17 +283,22 @@ impl Calls {
         }))
     }
 
-    /// All live calls of an application, oldest first.
-    pub fn list(&self, owner: (TenantId, AppId)) -> Vec<View> {
-        let mut calls: Vec<(Instant, View)> = self
+    /// All live calls of an application, oldest first, each with a number that rises with their
+    /// age: where it stands in the list, from 1.
+    pub fn list(&self, owner: (TenantId, AppId)) -> Vec<(i64, View)> {
+        let rank = |made: Instant| {
+            let since = made.saturating_duration_since(self.shared.begun).as_nanos();
+            i64::try_from(since).unwrap_or(i64::MAX).saturating_add(1)
+        };
+        let mut calls: Vec<(i64, View)> = self
             .shared
             .lock()
             .values()
-            .map(|entry| (entry.made, entry.view.borrow().clone()))
+            .map(|entry| (rank(entry.made), entry.view.borrow().clone()))
             .filter(|(_, view)| is_owned(view, owner) && is_live(view))
             .collect();
-        calls.sort_by_key(|(made, _)| *made);
-        calls.into_iter().map(|(_, view)| view).collect()
+        calls.sort_by_key(|(rank, view)| (*rank, view.details.id.to_string()));
+        calls
     }
 
     /// Number of live calls.
@@ -344,28 +351,24 @@ impl Calls {
         }))
     }
 
-    /// All operations of a call of this application, oldest first; `None` if there is no such
-    /// call, live or kept.
+    /// The ids of all operations of a call of this application, oldest first; `None` if there is
+    /// no such call, live or kept.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn operations(
+    pub async fn operation_ids(
         &self,
         owner: (TenantId, AppId),
         call: CallId,
-    ) -> Result<Option<Vec<(Operation, Option<Receipt>)>>, graphophone_store::StoreError> {
+    ) -> Result<Option<Vec<OperationId>>, graphophone_store::StoreError> {
         let store = &self.shared.ledger.store;
         let is_theirs =
             store.call(call).await?.is_some_and(|record| (record.tenant, record.app) == owner);
         if !is_theirs {
             return Ok(None);
         }
-        let mut operations = Vec::new();
-        for record in store.operations_of_call(call).await? {
-            // The live one knows how far it is.
-            operations.extend(self.operation(owner, call, record.id).await?);
-        }
-        Ok(Some(operations))
+        let records = store.operations_of_call(call).await?;
+        Ok(Some(records.into_iter().map(|record| record.id).collect()))
     }
 
     /// From now on no call begins, and each ends when nothing plays or waits in it that comes to an

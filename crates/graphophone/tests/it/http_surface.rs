@@ -190,13 +190,14 @@ async fn unknown_paths_ids_and_verbs_are_told_apart() {
         (Method::GET, format!("{call}/operations/xyz"), 404, "8522"),
         (Method::GET, format!("{call}/playPrompt"), 405, "8573"),
         (Method::PUT, call.clone(), 405, "8573"),
-        (Method::PATCH, call.clone(), 405, "8573"),
         (Method::DELETE, "/v1.0/communications/calls".to_owned(), 405, "8573"),
         (Method::POST, format!("{call}/operations"), 405, "8573"),
         (Method::POST, format!("{call}/mute"), 405, "8520"),
         (Method::POST, format!("{call}/recordResponse"), 405, "8520"),
         (Method::GET, format!("{call}/participants"), 405, "8520"),
-        (Method::GET, "/v1.0/$metadata".to_owned(), 404, "UnknownError"),
+        (Method::POST, "/v1.0/$metadata".to_owned(), 405, "8573"),
+        (Method::GET, "/v1.0/$batch".to_owned(), 405, "8573"),
+        (Method::GET, "/v1.0/communications/$metadata".to_owned(), 404, "UnknownError"),
     ];
     for (method, path, status, code) in table {
         let body = (method == Method::POST).then(|| prompt("http://127.0.0.1:9/a.wav"));
@@ -213,7 +214,9 @@ async fn a_405_names_the_methods_that_are_allowed() {
     let call = line.path("");
     let resources = [
         ("/v1.0/communications/calls".to_owned(), "GET, POST"),
-        (call.clone(), "GET, DELETE"),
+        ("/beta/$metadata".to_owned(), "GET"),
+        ("/v1.0/$batch".to_owned(), "POST"),
+        ("/v1.0/communications/calls/logTeleconferenceDeviceQuality".to_owned(), "POST"),
         (format!("{call}/operations"), "GET"),
         (format!("{call}/operations/{UNKNOWN}"), "GET"),
         (format!("{call}/playPrompt"), "POST"),

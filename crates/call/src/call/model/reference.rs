@@ -147,7 +147,7 @@ impl Model {
             Established => Ok(()),
         };
         match command {
-            Command::Answer | Command::Reject(_) | Command::KeepAlive
+            Command::Answer { .. } | Command::Reject(_) | Command::KeepAlive
                 if (self.state == Incoming) != (*command != Command::KeepAlive) =>
             {
                 return Err(Rejection::WrongState);
@@ -171,7 +171,8 @@ impl Model {
                 }
                 self.sequences.push_back(*operation);
             }
-            Command::Answer => {
+            Command::Answer { service_hosted } => {
+                self.setting.hosted = *service_hosted;
                 self.state = Establishing;
                 self.call_told.push("establishing");
                 self.legs.push(LegCommand::Answer);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::sim::{Sim, bye};
+use super::sim::{ANSWER, Sim, bye, play};
 use crate::{CallState, Command, Direction, LegEvent, RejectReason, Rejection, Settings, Tone};
 
 #[test]
@@ -32,10 +32,7 @@ fn an_incoming_call_waits_for_the_bot() {
 #[test]
 fn an_incoming_call_that_is_answered_is_establishing_until_the_far_end_confirms() {
     let mut sim = Sim::incoming();
-    assert_eq!(
-        sim.command(Command::Answer),
-        ["commit establishing", "notify establishing", "leg answer"]
-    );
+    assert_eq!(sim.command(ANSWER), ["commit establishing", "notify establishing", "leg answer"]);
     assert_eq!(sim.leg(LegEvent::Answered), ["commit established", "notify established"]);
 }
 
@@ -108,14 +105,14 @@ fn an_incoming_call_nobody_answers_is_refused_after_fifteen_seconds() {
         sim.wait_s(1),
         ["leg reject none", "commit terminated 408/8587", "notify terminated 408/8587"]
     );
-    assert_eq!(sim.try_command(Command::Answer), Err(Rejection::Terminated));
+    assert_eq!(sim.try_command(ANSWER), Err(Rejection::Terminated));
 }
 
 #[test]
 fn an_answer_in_time_ends_the_answer_window() {
     let mut sim = Sim::incoming();
     sim.wait_s(14);
-    sim.command(Command::Answer);
+    sim.command(ANSWER);
     sim.leg(LegEvent::Answered);
     assert!(sim.wait_s(60).is_empty());
     assert_eq!(sim.call.state(), CallState::Established);
@@ -140,7 +137,7 @@ fn an_outgoing_call_whose_leg_stays_silent_is_given_up() {
 #[test]
 fn an_answer_that_the_far_end_never_acknowledges_ends_the_call() {
     let mut sim = Sim::incoming();
-    sim.command(Command::Answer);
+    sim.command(ANSWER);
     assert_eq!(
         sim.wait_s(35),
         ["leg hang up", "commit terminated 408/1106", "notify terminated 408/1106"]
@@ -231,4 +228,14 @@ fn nothing_is_heard_from_a_call_after_its_end() {
     assert!(sim.finished('a').is_empty());
     assert!(sim.ready('a', 0).is_empty());
     assert!(sim.input(crate::Input::Timeout).is_empty());
+}
+
+#[test]
+fn a_call_that_is_answered_for_the_media_of_its_bot_plays_nothing() {
+    let mut sim = Sim::incoming();
+    sim.command(Command::Answer { service_hosted: false });
+    assert_eq!(sim.try_command(play('x', 1, false)), Err(Rejection::NotEstablished));
+    sim.leg(LegEvent::Answered);
+    assert_eq!(sim.try_command(play('x', 1, false)), Err(Rejection::NotServiceHosted));
+    assert_eq!(sim.try_command(Command::KeepAlive), Ok(Vec::new()));
 }

@@ -61,7 +61,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop_oneof![Just(Step::Press), Just(Step::Subscribe)],
         2 => prop::bool::weighted(0.8).prop_map(|well| Step::Pressed { well }),
         4 => prop_oneof![
-            12 => Just(Command::Answer), 6 => Just(Command::KeepAlive), 1 => Just(Command::HangUp),
+            12 => prop::bool::weighted(0.9)
+                .prop_map(|service_hosted| Command::Answer { service_hosted }), 6 => Just(Command::KeepAlive), 1 => Just(Command::HangUp),
             1 => Just(Command::Reject(RejectReason::Busy))
         ].prop_map(Step::Command),
         9 => prop_oneof![

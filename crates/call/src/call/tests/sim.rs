@@ -10,6 +10,7 @@ use crate::{
 
 pub(super) use crate::call::model::named::*;
 
+pub(super) const ANSWER: Command = Command::Answer { service_hosted: true };
 pub(super) const CURRENT: CancelScope = CancelScope::Current;
 /// A prompt's playing time where no test looks at it.
 const SOME_TIME: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 
 use std::{env, fmt::Write as _, fs, path::PathBuf, time::Duration};
 
-use super::sim::{ALL, CURRENT, Sim, bye, cancel, play, press, subscribe};
+use super::sim::{ALL, ANSWER, CURRENT, Sim, bye, cancel, play, press, subscribe};
 use crate::{Command, Input, LegEvent, RejectReason, Rejection, Tone};
 
 /// What an input did: the outputs, or why it was refused.
@@ -16,13 +16,13 @@ fn the_page_of_call_states_is_what_the_machine_does() {
     let starts: [Start; 6] = [
         ("incoming", Sim::incoming),
         ("establishing (outgoing)", Sim::outgoing),
-        ("establishing (incoming)", || after(Sim::incoming(), |sim| sim.command(Command::Answer))),
+        ("establishing (incoming)", || after(Sim::incoming(), |sim| sim.command(ANSWER))),
         ("established", Sim::talking),
         ("terminating", || after(Sim::talking(), Sim::hang_up)),
         ("terminated", || after(Sim::talking(), Sim::bye)),
     ];
     let inputs: [Stimulus; 16] = [
-        ("answer", |sim| sim.try_command(Command::Answer)),
+        ("answer", |sim| sim.try_command(ANSWER)),
         ("reject", |sim| sim.try_command(Command::Reject(RejectReason::Busy))),
         ("DELETE", |sim| sim.try_command(Command::HangUp)),
         ("keepAlive", |sim| sim.try_command(Command::KeepAlive)),

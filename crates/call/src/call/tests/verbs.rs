@@ -1,6 +1,6 @@
 //! Each verb in each state of a call: accepted, or refused with the code of the specification.
 
-use super::sim::{ALL, Sim, cancel, play, press, subscribe};
+use super::sim::{ALL, ANSWER, Sim, cancel, play, press, subscribe};
 use crate::{Command, LegEvent, RejectReason, Rejection, Tone};
 
 /// What is expected, by verb and state: `-` is accepted, numbers are Graph's `error.code`
@@ -19,7 +19,7 @@ sendDtmfTones         | 8501     | 8501         | -           | 8500       | 852
 
 fn command(verb: &str) -> Command {
     match verb {
-        "answer" => Command::Answer,
+        "answer" => ANSWER,
         "reject" => Command::Reject(RejectReason::None),
         "DELETE" => Command::HangUp,
         "keepAlive" => Command::KeepAlive,

@@ -1,8 +1,10 @@
 //! One file per Graph action: request → command → response.
 
 pub(super) mod answer;
+pub(super) mod app_hosted;
 pub(super) mod cancel_media_processing;
 pub(super) mod keep_alive;
+pub(super) mod log_teleconference_device_quality;
 pub(super) mod play_prompt;
 pub(super) mod reject;
 pub(super) mod send_dtmf_tones;
