@@ -5,6 +5,7 @@
     tests/interop/run.py node       Microsoft's JavaScript client
     tests/interop/run.py sipp       sipp as callee and as caller, UDP and TCP
     tests/interop/run.py baresip    baresip registers, is called, records the prompt
+    tests/interop/run.py flows      the bots of examples/bots with baresip as caller
     tests/interop/run.py sipvicious SIPVicious finds no extension and no password
     tests/interop/run.py all
 
@@ -35,7 +36,7 @@ CHECKS = ["python", "node", "sipp", "baresip", "sipvicious"]
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checks", nargs="+", metavar="check", choices=[*CHECKS, "all"])
+    parser.add_argument("checks", nargs="+", metavar="check", choices=[*CHECKS, "flows", "all"])
     parser.add_argument("--ready-file", type=pathlib.Path)
     parser.add_argument("--server", metavar="COMMAND",
                         help="default: `graphophone dev` as cargo builds it")
@@ -73,14 +74,21 @@ def run_baresip(server, rest):
     return script("baresip.py", python("requirements-audio.txt"), server, rest)
 
 
+def run_flows(server, rest):
+    debian("baresip-core", "baresip")
+    environment = node_environment()
+    modules(environment)
+    node = shutil.which("node", path=environment["PATH"])
+    more = ["--node", node, "--node-modules", str(CACHE / "node")]
+    return script("flows.py", python("requirements.txt"), server, [*more, *rest])
+
+
 def run_sipvicious(server, rest):
     return script("sipvicious.py", python("requirements-sipvicious.txt"), server, rest)
 
 
 def run_node(server, rest):
-    environment = dict(os.environ)
-    if not has_node():
-        environment["PATH"] = f"{pathlib.Path(python('requirements-node.txt')).parent}:{os.environ['PATH']}"
+    environment = node_environment()
     modules(environment)
     parser = argparse.ArgumentParser()
     rig.add_server_options(parser)
@@ -127,6 +135,13 @@ def python(requirements):
                         "--disable-pip-version-check", "-r", str(wanted)], check=True)
         mark.write_text(want)
     return str(interpreter)
+
+
+def node_environment():
+    environment = dict(os.environ)
+    if not has_node():
+        environment["PATH"] = f"{pathlib.Path(python('requirements-node.txt')).parent}:{os.environ['PATH']}"
+    return environment
 
 
 def has_node():

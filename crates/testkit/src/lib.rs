@@ -31,7 +31,7 @@ pub use server::{Stopped, TestServer, dev_config};
 pub use small_disk::SmallDisk;
 pub use test_call::{TestCall, heard, states};
 pub use webhook::{Post, Webhook};
-pub use wire::{WireHeard, WirePhone};
+pub use wire::{WireEvent, WireHeard, WirePhone};
 
 use std::time::Duration;
 
