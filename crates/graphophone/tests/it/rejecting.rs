@@ -47,7 +47,9 @@ async fn a_rejected_caller_sees_the_reason_and_the_bot_a_call_without_a_state() 
         let data = told["resourceData"].as_object().unwrap();
         assert_eq!(data["@odata.type"], "#microsoft.graph.call");
         assert!(!data.contains_key("state"), "{data:?}");
-        for (method, tail) in [(Method::GET, ""), (Method::POST, "/answer"), (Method::POST, "/reject")] {
+        for (method, tail) in
+            [(Method::GET, ""), (Method::POST, "/answer"), (Method::POST, "/reject")]
+        {
             let late = bot.send(method, &format!("{path}{tail}"), Some(json!({}))).await.unwrap();
             assert_eq!((late.status.as_u16(), &late.body["error"]["code"]), (404, &json!("8522")));
         }

@@ -79,7 +79,10 @@ async fn every_key_is_told_once_and_in_order() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     let operation = answer.body["id"].as_str().unwrap();
     let location = answer.headers["location"].to_str().unwrap();
-    assert!(location.ends_with(&format!("/calls/{}/operations/{operation}", call.id)), "{location}");
+    assert!(
+        location.ends_with(&format!("/calls/{}/operations/{operation}", call.id)),
+        "{location}"
+    );
     assert_eq!(answer.body["@odata.type"], "#microsoft.graph.subscribeToToneOperation");
     // Completed at once: no notification follows.
     assert_eq!(answer.body["status"], "completed");
@@ -270,7 +273,10 @@ async fn a_hang_up_ends_the_pressing_of_keys() {
     seen("the first key", async || phone.heard().events.first().copied()).await;
     bot.hang_up(&call).await.unwrap();
     let told = bot.until(patience(), is_terminated).await.unwrap();
-    assert!(!told.iter().any(|told| is_end_of(&told.value, operation)), "Graph tells nothing of it");
+    assert!(
+        !told.iter().any(|told| is_end_of(&told.value, operation)),
+        "Graph tells nothing of it"
+    );
     let after = bot.operation(&call, operation).await.unwrap();
     assert_eq!(after["status"], "failed");
     assert!(presses_so_far(&phone) < 50);

@@ -217,8 +217,9 @@ fn request(
         "redirect" => post("/redirect", json!({"targets": [target], "callbackUri": callback})),
         "transfer" => post("/transfer", json!({"transferTarget": target})),
         "keepAlive" => (Method::POST, "/keepAlive".to_owned(), None),
-        "mute" | "unmute" | "cancelMediaProcessing" | "subscribeToTone"
-        | "addLargeGalleryView" => post(&format!("/{verb}"), context),
+        "mute" | "unmute" | "cancelMediaProcessing" | "subscribeToTone" | "addLargeGalleryView" => {
+            post(&format!("/{verb}"), context)
+        }
         "playPrompt" => post("/playPrompt", json!({"prompts": [prompt]})),
         "recordResponse" | "record" => post(&format!("/{verb}"), json!({"prompts": [prompt]})),
         "sendDtmfTones" => post("/sendDtmfTones", json!({"tones": ["tone1"]})),
