@@ -256,6 +256,15 @@ impl JitterBuffer {
         Played::Heard
     }
 
+    /// Leaves frames out that were due and not taken, so that what follows is not heard late.
+    pub fn skip(&mut self, frames: u32) {
+        for _ in 0..frames {
+            let PlayoutClock::Running { next, due } = self.clock else { return };
+            self.forget(next);
+            self.clock = PlayoutClock::Running { next: next + self.frame, due: due + FRAME };
+        }
+    }
+
     /// What has happened so far.
     pub fn counts(&self) -> JitterCounts {
         self.counts

@@ -13,8 +13,9 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    EngineFull, PlayError, PlayoutId, PlayoutProgress, Remote, Segment, StreamStats, TappedPacket,
-    Threads, TonesError, TonesId,
+    EngineFull, Feed, PlayError, PlayoutId, PlayoutProgress, Remote, Segment, StreamStats,
+    TappedPacket, Threads, TonesError, TonesId,
+    feed::feed,
     progress::Block,
     shard::StreamId,
     stats::StreamCounters,
@@ -39,6 +40,8 @@ pub struct StreamHandle {
     pub(super) codec: Codec,
     /// Whether telephone-events were negotiated.
     pub(super) takes_events: bool,
+    /// Whether it has no far end but a room.
+    pub(super) is_virtual: bool,
     pub(super) counters: Arc<StreamCounters>,
     pub(super) abandoned: Arc<AtomicBool>,
     /// The playout that may be extended. Held while a command is queued, so that segments and
@@ -206,6 +209,29 @@ impl StreamHandle {
     /// [`EngineFull`] when the thread's command queue is full.
     pub fn cease(&self) -> Result<(), EngineFull> {
         self.send(StreamCommand::Cease)
+    }
+
+    /// Lets the stream send live audio while it plays nothing: whoever has the feed hands frames
+    /// over as they are due. Another feed replaces it. The virtual member of a room hears what it
+    /// is fed, by its taps.
+    ///
+    /// # Errors
+    /// [`EngineFull`] when the thread's command queue is full.
+    pub fn feed(&self) -> Result<Feed, EngineFull> {
+        let (feed, frames) = feed(&self.threads, self.shard, self.id);
+        self.send(StreamCommand::Feed(frames))?;
+        Ok(feed)
+    }
+
+    /// Where what the stream's far end says goes besides the taps, or what a virtual stream plays:
+    /// the room that it has joined, instead of the one before.
+    pub(crate) fn speak_to(&self, room: SyncSender<TappedPacket>) -> Result<(), EngineFull> {
+        self.send(StreamCommand::SpeakTo(room))
+    }
+
+    /// Whether it is a stream without a far end, a member of a room only.
+    pub fn is_virtual(&self) -> bool {
+        self.is_virtual
     }
 
     /// The codec prompts must be encoded for. Prompts of another sample codec are converted by the

@@ -2,12 +2,16 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, mpsc::SyncSender},
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
     time::Duration,
 };
 
 use super::{
     Now, Remote, StreamEvent, TappedPacket,
+    feed::LiveFrame,
     mailbox::Mailbox,
     path::Path,
     sender::Channel,
@@ -20,7 +24,7 @@ use crate::{
     codec::{Codec, SampleCodec},
     dtmf::KeyPresses,
     rtcp::{self, ntp, ntp_middle},
-    rtp::{Packet, Reception},
+    rtp::{Header, Packet, Reception},
     srtp::Unprotect,
 };
 
@@ -49,6 +53,10 @@ pub(super) struct Incoming {
     presses: KeyPresses,
     receiving: bool,
     pub(super) taps: Taps,
+    /// The room that the stream has joined.
+    pub(super) room: Option<SyncSender<TappedPacket>>,
+    /// Frames heard of a room, by a stream without a far end.
+    frames: u16,
     /// With SRTP, nothing is heard that does not pass it.
     unprotect: Option<Box<Unprotect>>,
     /// The far end's last sender report: its middle NTP bits, and when it came.
@@ -78,6 +86,8 @@ impl Incoming {
             presses: KeyPresses::new(codec.rate()),
             receiving: false,
             taps: Taps::new(tap),
+            room: None,
+            frames: 0,
             unprotect,
             last_sender_report: None,
             counters,
@@ -182,6 +192,9 @@ impl Incoming {
                 }
             });
         } else if let Some(codec) = codec {
+            if self.room.is_some() && !self.tell_room(packet, codec, now) {
+                self.counters.counts.tap_dropped.add(1);
+            }
             self.tap(packet, codec, now);
         }
     }
@@ -241,6 +254,42 @@ impl Incoming {
         self.counters.counts.tap_dropped.add(dropped);
     }
 
+    /// Lets the room have a packet; false if there is none or it is full.
+    pub(super) fn tell_room(&mut self, packet: Packet<'_>, codec: Codec, now: Now) -> bool {
+        let Some(room) = &self.room else { return false };
+        let told = room.try_send(TappedPacket {
+            at: now.at,
+            sequence: packet.header.sequence,
+            timestamp: packet.header.timestamp,
+            codec,
+            payload: packet.payload.to_vec(),
+        });
+        if matches!(told, Err(TrySendError::Disconnected(_))) {
+            self.room = None;
+        }
+        told.is_ok()
+    }
+
+    /// Hears a frame of the room as if it were a packet of a far end, whose timestamps count from
+    /// when the stream `began`.
+    pub(super) fn hear(&mut self, now: Now, frame: &LiveFrame, began: Now, mailbox: &mut Mailbox) {
+        if !self.receiving {
+            self.receiving = true;
+            mailbox.post(StreamEvent::Receiving, now.at);
+        }
+        let since = frame.at.saturating_duration_since(began.at);
+        let header = Header {
+            marker: false,
+            payload_type: self.payload_type,
+            sequence: self.frames,
+            timestamp: crate::rtp::units(since, self.codec.rate()) as u32,
+            ssrc: 0,
+        };
+        self.frames = self.frames.wrapping_add(1);
+        self.counters.counts.packets_received.add(1);
+        self.tap(Packet { header, payload: frame.payload() }, self.codec, now);
+    }
+
     /// Takes an RTCP datagram; calls `acknowledge` with the extended highest sequence number
     /// and the cumulative loss of each report block about `our_ssrc`. A BYE of the far end ends
     /// nothing: signalling does.
@@ -270,7 +319,7 @@ impl Incoming {
     fn rtcp_path(&self, channel: Channel) -> &Path {
         match (channel, &self.rtcp) {
             (Channel::Rtcp, Some(path)) => path,
-            (Channel::Rtcp, None) | (Channel::Rtp, _) => &self.rtp,
+            (Channel::Rtcp, None) | (Channel::Rtp | Channel::Room, _) => &self.rtp,
         }
     }
 

@@ -90,7 +90,7 @@ pub struct ThreadWindow {
 
 /// The thread's side of [`ThreadLoad`].
 #[derive(Debug, Default)]
-pub(super) struct LoadMeter {
+pub(crate) struct LoadMeter {
     busy: Count,
     cpu: Count,
     cpu_at: Count,
@@ -105,13 +105,36 @@ pub(super) struct Spans([Count; BUCKETS]);
 impl LoadMeter {
     /// Notes that the thread, which runs since `started`, was awake from `woke` to `now`.
     /// Called by the thread itself: the CPU clock is the caller's.
-    pub(super) fn turned(&self, started: Instant, woke: Instant, now: Instant) {
+    pub(crate) fn turned(&self, started: Instant, woke: Instant, now: Instant) {
         self.busy.add(nanoseconds(now.saturating_duration_since(woke)));
         let at = nanoseconds(now.saturating_duration_since(started));
         if at >= self.cpu_at.get() + nanoseconds(CPU_EVERY) {
             self.cpu.raise(nanoseconds(thread_cpu_time()));
             self.cpu_at.raise(at);
         }
+    }
+}
+
+/// For threads that are none of the engine's.
+impl LoadMeter {
+    /// Notes how late something was begun.
+    pub(crate) fn late(&self, lateness: Duration) {
+        self.lateness.add(lateness);
+    }
+
+    /// Time awake.
+    pub(crate) fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy.get())
+    }
+
+    /// Processor time.
+    pub(crate) fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu.get())
+    }
+
+    /// How late things were begun.
+    pub(crate) fn lateness(&self) -> Histogram {
+        self.lateness.read()
     }
 }
 

@@ -16,6 +16,7 @@
 //! - Hold (`sending` false in [`StreamHandle::set_remote`]) stops the playout's clock: it goes on
 //!   from the same sample when the hold ends. A prompt is there to be heard.
 //! - Key presses pause the audio, nothing of a prompt is replaced by them.
+//! - Live audio ([`StreamHandle::feed`]) is sent while nothing else is played.
 //! - Packets are heard only from the address that was signalled (symmetric RTP: its port may differ
 //!   and is latched) and from one synchronisation source; everything else is counted and ignored.
 
@@ -25,6 +26,7 @@ mod crossing;
 mod deadlines;
 #[doc(hidden)]
 pub mod driven;
+mod feed;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -37,7 +39,7 @@ mod mailbox;
 mod origin;
 mod path;
 mod playout;
-mod precedence;
+pub(crate) mod precedence;
 mod progress;
 mod reports;
 mod send_clock;
@@ -60,27 +62,35 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
 
 pub use self::{
     crossing::DatagramIo,
+    feed::{Feed, FeedError},
     handle::StreamHandle,
     load::{EngineLoad, EngineWindow, Histogram, ThreadLoad, ThreadWindow},
     progress::{PlayoutProgress, SegmentProgress},
     stats::{EngineStats, StreamCounts, StreamStats},
     taps::MOST_TAPS,
 };
+pub(crate) use self::{feed::FeedWaker, load::LoadMeter};
 use self::{
     shard::StreamId,
     sockets::Sockets,
-    stats::StreamCounters,
     stream::{Srtp, StreamSetup},
     thread::{Command, ShardThread},
 };
-use crate::{codec::Codec, prompt::EncodedPrompt, srtp::SrtpKeys};
+use crate::{
+    codec::{Codec, SampleCodec},
+    prompt::EncodedPrompt,
+    srtp::SrtpKeys,
+};
+
+/// A stream without a far end reports to nobody.
+const NO_REPORTS: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Size of the engine.
 #[derive(Clone, Debug)]
@@ -160,6 +170,15 @@ pub struct StreamConfig {
     pub media_timeout: Option<Duration>,
     /// Keys of both directions, for AEAD_AES_128_GCM (RFC 7714); `None` for plain RTP.
     pub srtp: Option<SrtpKeys>,
+}
+
+/// Everything a stream without a far end needs to start.
+#[derive(Clone, Debug)]
+pub struct VirtualStreamConfig {
+    /// What it plays and hears is encoded in.
+    pub codec: SampleCodec,
+    /// Where events go, as for [`StreamConfig::events`].
+    pub events: tokio::sync::mpsc::Sender<StreamEvent>,
 }
 
 /// One received audio packet.
@@ -281,8 +300,6 @@ impl Engine {
             // A socket that blocks would stop all calls of the thread. Valid ones never refuse.
             socket.set_nonblocking(true).map_err(|_| EngineFull)?;
         }
-        let counters = Arc::new(StreamCounters::default());
-        let abandoned = Arc::new(AtomicBool::new(false));
         let setup = Box::new(StreamSetup {
             remote: config.remote,
             codec: config.codec,
@@ -297,9 +314,52 @@ impl Engine {
             tap: config.tap,
             srtp: config.srtp.as_ref().map(Srtp::new),
             media_timeout: config.media_timeout,
-            counters: Arc::clone(&counters),
-            abandoned: Arc::clone(&abandoned),
+            counters: Arc::default(),
+            abandoned: Arc::default(),
         });
+        self.add(config.codec, setup, Some(sockets))
+    }
+
+    /// Adds a stream without sockets and far end: the member of a [room](crate::room::Room) that
+    /// plays to the room and whose taps hear what the others say. It plays in real time whether it
+    /// has joined one or not; samples that no room has taken are not counted as sent.
+    ///
+    /// # Errors
+    /// [`EngineFull`] when the thread's command queue is full.
+    pub fn add_virtual_stream(
+        &self,
+        config: VirtualStreamConfig,
+    ) -> Result<StreamHandle, EngineFull> {
+        let codec = config.codec.codec();
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let setup = Box::new(StreamSetup {
+            remote: Remote { rtp: nowhere, rtcp: None },
+            codec,
+            payload_type: config.codec.payload_type(),
+            telephone_event: None,
+            ssrc: 0,
+            first_sequence: 0,
+            first_timestamp: 0,
+            cname: String::new(),
+            rtcp_interval: NO_REPORTS,
+            events: config.events,
+            tap: None,
+            srtp: None,
+            media_timeout: None,
+            counters: Arc::default(),
+            abandoned: Arc::default(),
+        });
+        self.add(codec, setup, None)
+    }
+
+    fn add(
+        &self,
+        codec: Codec,
+        setup: Box<StreamSetup>,
+        sockets: Option<Sockets>,
+    ) -> Result<StreamHandle, EngineFull> {
+        let (counters, abandoned) = (Arc::clone(&setup.counters), Arc::clone(&setup.abandoned));
+        let (takes_events, is_virtual) = (setup.telephone_event.is_some(), sockets.is_none());
         let id = StreamId(self.0.next_id.fetch_add(1, Ordering::Relaxed));
         let load = |shard: &ShardThread| shard.counters.streams.load(Ordering::Relaxed);
         let (number, shard) = self
@@ -315,8 +375,9 @@ impl Engine {
             threads: Arc::clone(&self.0),
             shard: number,
             id,
-            codec: config.codec,
-            takes_events: config.telephone_event.is_some(),
+            codec,
+            takes_events,
+            is_virtual,
             counters,
             abandoned,
             open: Mutex::new(None),

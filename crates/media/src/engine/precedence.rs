@@ -25,3 +25,10 @@ pub(super) fn take() {
     let nice = rustix::process::setpriority_process(None, NICE);
     tracing::debug!(%no_fifo, ?nice, "a playout engine thread is not scheduled in real time");
 }
+
+/// Takes precedence over what has no deadlines, but none over the threads that send: what mixes has
+/// much to do at once.
+pub(crate) fn take_behind_streams() {
+    let nice = rustix::process::setpriority_process(None, NICE);
+    tracing::debug!(?nice, "a thread that mixes rooms begins");
+}

@@ -28,6 +28,8 @@ pub(super) enum Channel {
     Rtp,
     /// RTCP on its own port.
     Rtcp,
+    /// None: a stream without a far end says it to its room.
+    Room,
 }
 
 /// What a datagram is, for the books that are kept once it has left.
@@ -42,6 +44,8 @@ pub(super) enum Content {
     },
     /// Audio that is in the books of the stream's [`super::lane::Lane`].
     Routine,
+    /// Audio of a feed.
+    Live,
     /// A telephone-event.
     Event,
     /// An RTCP compound.
@@ -75,7 +79,7 @@ impl Datagram {
 
 /// Takes batches of datagrams.
 pub(super) trait PacketSender {
-    /// Hands every datagram to the kernel, in order, and sets `sent`.
+    /// Hands every datagram but those of [`Channel::Room`] to the kernel, in order, and sets `sent`.
     fn send(&mut self, batch: &mut [Datagram]);
 }
 

@@ -36,6 +36,8 @@ pub(super) struct Shard<S> {
     chores: Deadlines,
     batch: Batch,
     sender: S,
+    /// Streams that have no far end.
+    virtual_streams: usize,
     counters: Arc<ShardCounters>,
     /// Whether streams lend nothing.
     #[cfg(test)]
@@ -53,6 +55,7 @@ impl<S: PacketSender> Shard<S> {
             chores: Deadlines::default(),
             batch: Batch::new(),
             sender,
+            virtual_streams: 0,
             counters,
             #[cfg(test)]
             without_lanes: false,
@@ -87,6 +90,30 @@ impl<S: PacketSender> Shard<S> {
         self.streams[slot] = Some(Box::new(Stream::new(setup, now)));
         self.lend(now, slot);
         slot
+    }
+
+    /// Adds a stream that has no far end, and no sockets.
+    pub(super) fn add_virtual(&mut self, now: Now, id: StreamId, setup: StreamSetup) {
+        let slot = self.add(now, id, setup);
+        if let Some(stream) = &mut self.streams[slot] {
+            stream.make_virtual();
+            self.virtual_streams += 1;
+        }
+    }
+
+    /// Sends, or hears, what a feeder has handed over.
+    pub(super) fn take_live(&mut self, now: Now, id: StreamId) {
+        let Some(slot) = self.slots.get(&id).copied() else { return };
+        if !self.batch.has_room(MAX_PER_TICK) {
+            self.flush(now);
+        }
+        // A lane is lent for a playout, beside which no live audio is sent: the stream counts what
+        // it leaves out, and nothing that the lane must know of is changed.
+        if let Some(stream) = &mut self.streams[slot] {
+            stream.take_live(now, slot, &mut self.batch);
+            // The owner of a virtual stream is told that it hears something.
+            self.chores.set(slot, Some(stream.chores()));
+        }
     }
 
     /// Takes a command for a stream. What it makes due leaves with the next tick.
@@ -174,6 +201,7 @@ impl<S: PacketSender> Shard<S> {
         }
         self.flush(now);
         let stream = self.streams[slot].take()?;
+        self.virtual_streams -= usize::from(stream.is_virtual());
         self.lend(now, slot);
         self.free.push(slot);
         Some((slot, stream))
@@ -224,6 +252,12 @@ impl<S: PacketSender> Shard<S> {
         let wall = now.wall.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let wall = u64::try_from(wall.as_nanos()).unwrap_or(0);
         let batch = self.batch.take();
+        if self.virtual_streams > 0 {
+            for datagram in batch.iter_mut().filter(|it| it.channel == Channel::Room) {
+                let stream = self.streams[datagram.slot].as_mut();
+                datagram.sent = stream.is_some_and(|stream| stream.say(now, datagram));
+            }
+        }
         self.sender.send(batch);
         let (mut sent, mut refused) = (0, 0);
         for datagram in batch {

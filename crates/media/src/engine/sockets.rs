@@ -31,7 +31,7 @@ impl Sockets {
     /// The socket that RTP or RTCP leaves by; with rtcp-mux they share one (RFC 5761).
     fn outgoing(&self, channel: Channel) -> &UdpSocket {
         match channel {
-            Channel::Rtp => &self.rtp,
+            Channel::Rtp | Channel::Room => &self.rtp,
             Channel::Rtcp => self.rtcp.as_ref().unwrap_or(&self.rtp),
         }
     }
@@ -98,7 +98,7 @@ impl SocketTable {
         let socket = |it: &Ready| {
             let sockets = &streams.get(it.slot)?.as_ref()?.sockets;
             match it.channel {
-                Channel::Rtp => Some(&sockets.rtp),
+                Channel::Rtp | Channel::Room => Some(&sockets.rtp),
                 Channel::Rtcp => sockets.rtcp.as_ref(),
             }
         };

@@ -80,6 +80,8 @@ counters! {
     unknown_payloads,
     /// Audio packets that the full tap did not take.
     tap_dropped,
+    /// Frames of a feed that were not sent: something else was, or nothing might be.
+    live_left_out,
     /// Tones to send that were refused: no telephone-event negotiated, code over 16, queue full.
     tones_refused,
     /// Tones heard that were dropped because the owner left 64 unread.

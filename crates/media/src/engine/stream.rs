@@ -1,7 +1,7 @@
 //! One stream: what it has to send, when, and the books of what has left.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, TappedPacket, TonesId,
     calendar::{Calendar, WIDTH},
+    feed::{self, LiveFrame, LiveFrames},
     incoming::{Formats, Incoming},
     lane::{self, Books, Lane},
     ledger::Ledger,
@@ -37,6 +38,12 @@ const MAX_BURST: usize = 3;
 
 /// The most datagrams one tick of a stream lays down: a burst and a report.
 pub(super) const MAX_PER_TICK: usize = MAX_BURST + 1;
+
+/// Live frames are never more at once.
+const _: () = assert!(feed::PLACES <= MAX_PER_TICK);
+
+/// Where a stream that has no far end sends.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Deadlines this close are served with those that are due, so that many streams cost few wakes.
 pub(super) const EARLY: Duration = WIDTH;
@@ -100,6 +107,10 @@ pub(super) enum StreamCommand {
         sending: bool,
         receiving: bool,
     },
+    /// Live audio, to be sent while there is nothing else.
+    Feed(LiveFrames),
+    /// A room that is to hear what comes in; or what goes out, of a stream without a far end.
+    SpeakTo(std::sync::mpsc::SyncSender<TappedPacket>),
     /// Nothing but reports is to be sent any more.
     Cease,
 }
@@ -119,6 +130,9 @@ pub(super) struct Stream {
     telephone_event: Option<u8>,
     sending: bool,
     playout: Option<Playout>,
+    /// Whether it has no far end but a room.
+    is_virtual: bool,
+    live: Option<LiveFrames>,
     tones: TonesOut,
     clock: SendClock,
     /// When the next packet is due; `None` while there is nothing to send.
@@ -145,6 +159,8 @@ impl Stream {
             telephone_event: setup.telephone_event,
             sending: true,
             playout: None,
+            is_virtual: false,
+            live: None,
             tones: TonesOut::new(setup.codec),
             clock: SendClock::new(
                 setup.ssrc,
@@ -175,6 +191,15 @@ impl Stream {
         }
     }
 
+    /// The stream has no far end: what it plays goes to a room, and what it is fed is what it hears.
+    pub(super) fn make_virtual(&mut self) {
+        self.is_virtual = true;
+    }
+
+    pub(super) fn is_virtual(&self) -> bool {
+        self.is_virtual
+    }
+
     /// When the next packet is due.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
@@ -188,7 +213,7 @@ impl Stream {
 
     /// Where RTP goes.
     pub(super) fn rtp_target(&self) -> Option<SocketAddr> {
-        self.incoming.rtp_target()
+        if self.is_virtual { Some(NOWHERE) } else { self.incoming.rtp_target() }
     }
 
     /// What encrypts packets, with SRTP.
@@ -199,7 +224,7 @@ impl Stream {
     /// Lends the next packets, if they need no decision.
     pub(super) fn lend(&self, calendar: &Calendar) -> Option<Lane> {
         let due = self.due.filter(|due| self.clock.free_at() == Some(*due))?;
-        if !self.tones.is_empty() {
+        if !self.tones.is_empty() || self.is_virtual {
             return None;
         }
         let (excerpt, left) = self.playout.as_ref()?.excerpt(lane::LONGEST)?;
@@ -260,11 +285,15 @@ impl Stream {
             }
             StreamCommand::Tap(tap) => self.incoming.taps.add(tap),
             StreamCommand::SetRemote { remote, sending, receiving } => {
-                self.incoming.set_remote(remote);
+                if !self.is_virtual {
+                    self.incoming.set_remote(remote);
+                }
                 // Who holds the call owes nothing.
                 self.incoming.silence.expect(sending && receiving, now.at);
                 self.sending = sending;
             }
+            StreamCommand::Feed(frames) => self.live = Some(frames),
+            StreamCommand::SpeakTo(room) => self.incoming.room = Some(room),
             StreamCommand::Cease => {
                 self.incoming.silence.expect(false, now.at);
                 self.sending = false;
@@ -313,7 +342,7 @@ impl Stream {
     fn wants_to_send(&self) -> bool {
         self.sending
             && (!self.tones.is_empty() || self.playout.as_ref().is_some_and(Playout::has_packet))
-            && self.incoming.rtp_target().is_some()
+            && self.rtp_target().is_some()
     }
 
     fn reschedule(&mut self, now: Now) {
@@ -330,7 +359,7 @@ impl Stream {
         let horizon = now.at + EARLY;
         for burst in 0.. {
             let Some(due) = self.due.filter(|due| *due <= horizon) else { break };
-            let Some(to) = self.incoming.rtp_target() else { break };
+            let Some(to) = self.rtp_target() else { break };
             if burst == MAX_BURST {
                 // Behind by more than a burst may make up for: everything moves back, by whole
                 // packets, so that a stall does not put all streams on one moment for good.
@@ -347,7 +376,7 @@ impl Stream {
             shard.lateness(lateness);
             let datagram = batch.push();
             datagram.slot = slot;
-            datagram.channel = Channel::Rtp;
+            datagram.channel = if self.is_virtual { Channel::Room } else { Channel::Rtp };
             datagram.to = to;
             self.lay_down(now, due, datagram);
             self.due = self.clock.free_at().filter(|_| self.wants_to_send());
@@ -399,6 +428,42 @@ impl Stream {
         let (filled, octets) = playout.fill(payload);
         datagram.content = Content::Audio { filled, index };
         self.finish(datagram, header, octets, index);
+    }
+
+    /// Lays down what the feeder has handed over, at most [`feed::PLACES`] datagrams; or hears it.
+    pub(super) fn take_live(&mut self, now: Now, slot: usize, batch: &mut Batch) {
+        for _ in 0..feed::PLACES {
+            match self.live.as_ref().map(LiveFrames::next) {
+                Some(Ok(Some(frame))) if self.is_virtual => {
+                    self.incoming.hear(now, &frame, self.began, &mut self.mailbox);
+                }
+                Some(Ok(Some(frame))) => self.lay_live_down(&frame, slot, batch),
+                Some(Ok(None)) | None => return,
+                Some(Err(_)) => self.live = None,
+            }
+        }
+    }
+
+    fn lay_live_down(&mut self, frame: &LiveFrame, slot: usize, batch: &mut Batch) {
+        let is_taken = self.due.is_some() || self.clock.free_at().is_some_and(|it| it > frame.at);
+        let Some(to) = self.rtp_target().filter(|_| self.sending && !is_taken) else {
+            return self.counters.counts.live_left_out.add(1);
+        };
+        let (header, index) = self.clock.audio(self.payload_type, frame.at);
+        let payload = frame.payload();
+        let datagram = batch.push();
+        datagram.slot = slot;
+        datagram.channel = Channel::Rtp;
+        datagram.to = to;
+        datagram.content = Content::Live;
+        datagram.bytes[HEADER_LEN..][..payload.len()].copy_from_slice(payload);
+        self.finish(datagram, header, payload.len(), index);
+    }
+
+    /// Says to the room what a stream without a far end has laid down; false if none takes it.
+    pub(super) fn say(&mut self, now: Now, datagram: &Datagram) -> bool {
+        rtp::Packet::parse(datagram.bytes())
+            .is_ok_and(|packet| self.incoming.tell_room(packet, self.codec, now))
     }
 
     /// Puts the header before a payload and protects both.

@@ -54,7 +54,12 @@ const SOCKETS: u64 = 2;
 
 /// What owners send to a thread.
 pub(super) enum Command {
-    Add { id: StreamId, setup: Box<StreamSetup>, sockets: Sockets },
+    /// Without sockets, a stream that has no far end.
+    Add {
+        id: StreamId,
+        setup: Box<StreamSetup>,
+        sockets: Option<Sockets>,
+    },
     Stream(StreamId, StreamCommand),
     Close(StreamId),
 }
@@ -68,6 +73,8 @@ struct Sent {
 /// The owners' end of a thread.
 pub(super) struct ShardThread {
     queue: SyncSender<Sent>,
+    /// Streams whose feeders have handed something over.
+    feeds: SyncSender<StreamId>,
     wake: Arc<Wake>,
     pub(super) counters: Arc<ShardCounters>,
     thread: Option<JoinHandle<()>>,
@@ -87,6 +94,7 @@ impl ShardThread {
         // A bounded channel of the standard library is an array of slots claimed with atomics;
         // it locks only for receivers that block, and ours never does.
         let (queue, commands) = sync_channel(QUEUE);
+        let (feeds, fed) = sync_channel(QUEUE);
         let wake = Arc::new(Wake {
             eventfd: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             pending: AtomicBool::new(false),
@@ -100,7 +108,7 @@ impl ShardThread {
             std::thread::Builder::new().name(format!("media-{number}")).spawn(move || {
                 // A ring belongs to the thread that made it: the kernel interrupts that one.
                 let shell = Crossing::new(io)
-                    .and_then(|crossing| Shell::new(commands, theirs, counted, crossing));
+                    .and_then(|crossing| Shell::new((commands, fed), theirs, counted, crossing));
                 // Whoever starts it waits for the answer.
                 match shell {
                     Ok(shell) => {
@@ -113,7 +121,7 @@ impl ShardThread {
                 }
             })?;
         outcome.recv().map_err(io::Error::other)??;
-        Ok(Self { queue, wake, counters, thread: Some(thread) })
+        Ok(Self { queue, feeds, wake, counters, thread: Some(thread) })
     }
 
     pub(super) fn send(&self, command: Command) -> Result<(), EngineFull> {
@@ -127,6 +135,16 @@ impl ShardThread {
                 Err(EngineFull)
             }
         }
+    }
+
+    /// Notes that a feeder has handed something over, without waking the thread. If there is no
+    /// room for that, the thread is far behind: it finds the frame with the next.
+    pub(super) fn note_feed(&self, id: StreamId) {
+        let _ = self.feeds.try_send(id);
+    }
+
+    pub(super) fn wake_for_feeds(&self) {
+        self.wake.wake();
     }
 
     /// Closes a stream, whatever the state of the queue.
@@ -170,6 +188,7 @@ impl Wake {
 struct Shell {
     shard: Shard<SocketTable>,
     commands: Receiver<Sent>,
+    fed: Receiver<StreamId>,
     wake: Arc<Wake>,
     counters: Arc<ShardCounters>,
     clock: Clock,
@@ -187,7 +206,7 @@ struct Shell {
 
 impl Shell {
     fn new(
-        commands: Receiver<Sent>,
+        (commands, fed): (Receiver<Sent>, Receiver<StreamId>),
         wake: Arc<Wake>,
         counters: Arc<ShardCounters>,
         crossing: Crossing,
@@ -207,6 +226,7 @@ impl Shell {
         Ok(Self {
             shard: Shard::new(Instant::now(), SocketTable::new(crossing), Arc::clone(&counters)),
             commands,
+            fed,
             wake,
             counters,
             clock: Clock::new(),
@@ -294,6 +314,10 @@ impl Shell {
                 Command::Close(id) => self.close(now, id),
             }
         }
+        for _ in 0..QUEUE {
+            let Ok(id) = self.fed.try_recv() else { break };
+            self.shard.take_live(now, id);
+        }
         if self.wake.sweep.swap(false, Ordering::AcqRel) {
             for id in self.shard.abandoned() {
                 self.close(now, id);
@@ -301,7 +325,8 @@ impl Shell {
         }
     }
 
-    fn add(&mut self, now: Now, id: StreamId, setup: StreamSetup, sockets: Sockets) {
+    fn add(&mut self, now: Now, id: StreamId, setup: StreamSetup, sockets: Option<Sockets>) {
+        let Some(sockets) = sockets else { return self.shard.add_virtual(now, id, setup) };
         let slot = self.shard.add(now, id, setup);
         let data = |channel| epoll::EventData::new_u64(Ready { slot, channel }.to_u64());
         let readable = epoll::EventFlags::IN;

@@ -24,6 +24,7 @@ use crate::{
 /// A thread's both ends, without the thread.
 fn shell() -> (Shell, ShardThread) {
     let (queue, commands) = sync_channel(2);
+    let (feeds, fed) = sync_channel(2);
     let wake = Arc::new(Wake {
         eventfd: eventfd(0, EventfdFlags::NONBLOCK).unwrap(),
         pending: AtomicBool::new(false),
@@ -32,15 +33,16 @@ fn shell() -> (Shell, ShardThread) {
     });
     let counters = Arc::new(ShardCounters::default());
     let shell =
-        Shell::new(commands, Arc::clone(&wake), Arc::clone(&counters), Crossing::single()).unwrap();
-    (shell, ShardThread { queue, wake, counters, thread: None })
+        Shell::new((commands, fed), Arc::clone(&wake), Arc::clone(&counters), Crossing::single())
+            .unwrap();
+    (shell, ShardThread { queue, feeds, wake, counters, thread: None })
 }
 
 const ID: StreamId = StreamId(7);
 
 fn add(setup: Box<StreamSetup>) -> Command {
     let rtp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    Command::Add { id: ID, setup, sockets: Sockets { rtp, rtcp: None } }
+    Command::Add { id: ID, setup, sockets: Some(Sockets { rtp, rtcp: None }) }
 }
 
 fn tones(codes: Vec<u8>) -> Command {
