@@ -235,7 +235,8 @@ impl Histogram {
         self.0.iter().rposition(|count| *count > 0).map_or(Duration::ZERO, upper_edge)
     }
 
-    fn since(&self, before: &Self) -> Self {
+    /// What was added since an earlier snapshot of the same.
+    pub fn since(&self, before: &Self) -> Self {
         Self(std::array::from_fn(|index| self.0[index].saturating_sub(before.0[index])))
     }
 

@@ -1,5 +1,7 @@
 //! One stream: what it has to send, when, and the books of what has left.
 
+mod live;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, atomic::AtomicBool},
@@ -11,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, TappedPacket, TonesId,
     calendar::{Calendar, WIDTH},
-    feed::{self, LiveFrame, LiveFrames},
+    feed::{self, LiveFrames},
     incoming::{Formats, Incoming},
     lane::{self, Books, Lane},
     ledger::Ledger,
@@ -189,15 +191,6 @@ impl Stream {
             counters: setup.counters,
             abandoned: setup.abandoned,
         }
-    }
-
-    /// The stream has no far end: what it plays goes to a room, and what it is fed is what it hears.
-    pub(super) fn make_virtual(&mut self) {
-        self.is_virtual = true;
-    }
-
-    pub(super) fn is_virtual(&self) -> bool {
-        self.is_virtual
     }
 
     /// When the next packet is due.
@@ -428,42 +421,6 @@ impl Stream {
         let (filled, octets) = playout.fill(payload);
         datagram.content = Content::Audio { filled, index };
         self.finish(datagram, header, octets, index);
-    }
-
-    /// Lays down what the feeder has handed over, at most [`feed::PLACES`] datagrams; or hears it.
-    pub(super) fn take_live(&mut self, now: Now, slot: usize, batch: &mut Batch) {
-        for _ in 0..feed::PLACES {
-            match self.live.as_ref().map(LiveFrames::next) {
-                Some(Ok(Some(frame))) if self.is_virtual => {
-                    self.incoming.hear(now, &frame, self.began, &mut self.mailbox);
-                }
-                Some(Ok(Some(frame))) => self.lay_live_down(&frame, slot, batch),
-                Some(Ok(None)) | None => return,
-                Some(Err(_)) => self.live = None,
-            }
-        }
-    }
-
-    fn lay_live_down(&mut self, frame: &LiveFrame, slot: usize, batch: &mut Batch) {
-        let is_taken = self.due.is_some() || self.clock.free_at().is_some_and(|it| it > frame.at);
-        let Some(to) = self.rtp_target().filter(|_| self.sending && !is_taken) else {
-            return self.counters.counts.live_left_out.add(1);
-        };
-        let (header, index) = self.clock.audio(self.payload_type, frame.at);
-        let payload = frame.payload();
-        let datagram = batch.push();
-        datagram.slot = slot;
-        datagram.channel = Channel::Rtp;
-        datagram.to = to;
-        datagram.content = Content::Live;
-        datagram.bytes[HEADER_LEN..][..payload.len()].copy_from_slice(payload);
-        self.finish(datagram, header, payload.len(), index);
-    }
-
-    /// Says to the room what a stream without a far end has laid down; false if none takes it.
-    pub(super) fn say(&mut self, now: Now, datagram: &Datagram) -> bool {
-        rtp::Packet::parse(datagram.bytes())
-            .is_ok_and(|packet| self.incoming.tell_room(packet, self.codec, now))
     }
 
     /// Puts the header before a payload and protects both.

@@ -5,7 +5,8 @@
 //! which the loudest few are let through. What a listener hears is its recipe; the mixes of
 //! listeners with the same recipe are computed and encoded once. A mix depends on nothing but the
 //! sources and two recipes, that of the frame before and that of now, between which the gains move
-//! within 10 ms: so listeners may come to share a mix, and part again, without a click.
+//! within 10 ms: so listeners may come to share a mix, and part again, without a click. What begins
+//! to speak after silence is heard from its first sample.
 
 use super::{
     halfband::{self, FRAME, HISTORY, SPAN, Wide},
@@ -51,6 +52,8 @@ struct Place {
     wide: Wide,
     is_wide: bool,
     loudness: Loudness,
+    /// Whether it was silent until this frame: it begins at once, without a ramp.
+    begins: bool,
     /// Whether it is in the order of speakers, and among the first.
     is_in_order: bool,
     is_loudest: bool,
@@ -106,6 +109,7 @@ impl Mixer {
             wide: Wide::silence(),
             is_wide: false,
             loudness: Loudness::default(),
+            begins: false,
             is_in_order: false,
             is_loudest: false,
             audience: 0,
@@ -169,6 +173,7 @@ impl Mixer {
     pub(super) fn say(&mut self, source: usize, frame: Option<&[i16; FRAME]>) {
         let Some(source) = &mut self.places[source] else { return };
         source.is_wide = false;
+        let was_audible = source.loudness.is_audible();
         halfband::advance(&mut source.narrow);
         let place = &mut source.narrow[HISTORY..];
         match frame {
@@ -183,6 +188,7 @@ impl Mixer {
                 source.loudness.hear_nothing();
             }
         }
+        source.begins = !was_audible && source.loudness.is_audible();
     }
 
     /// Mixes what all have said, each of them once, and calls `deliver` with each listener's place
@@ -310,6 +316,10 @@ impl Mixer {
                 let Some(source) = &mut self.places[usize::from(*source)] else { continue };
                 if !source.is_wide {
                     source.is_wide = true;
+                    if source.begins {
+                        // Nobody has kept it up to date, and there was nothing.
+                        source.wide = Wide::silence();
+                    }
                     source.wide.advance();
                     source.wide.double(&source.narrow);
                 }
@@ -368,6 +378,7 @@ impl Ducker {
 /// Adds a source whose gain moves from `before` to `now`.
 fn add(mixed: &mut Wide, places: &[Option<Box<Place>>], source: u16, before: f32, now: f32) {
     let Some(source) = &places[usize::from(source)] else { return };
+    let before = if source.begins { now } else { before };
     for (sum, phase) in [(&mut mixed.even, &source.wide.even), (&mut mixed.odd, &source.wide.odd)] {
         if before == now {
             sum.iter_mut().zip(phase).for_each(|(sum, sample)| *sum += now * sample);

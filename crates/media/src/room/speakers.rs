@@ -18,13 +18,19 @@ const HANGOVER: u8 = 25;
 const IDLE: f32 = 16.0;
 
 /// How loud a source is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Loudness {
     /// Mean square, smoothed.
     level: f32,
     hangover: u8,
     /// Frames since the last that was not idle, up to what is of interest.
     idle: u8,
+}
+
+impl Default for Loudness {
+    fn default() -> Self {
+        Self { level: 0.0, hangover: 0, idle: u8::MAX }
+    }
 }
 
 impl Loudness {

@@ -258,6 +258,28 @@ fn coming_going_and_muting_make_no_click() {
 }
 
 #[test]
+fn who_begins_to_speak_is_heard_from_the_first_sample() {
+    let mut table = Table::of(2, 4);
+    table.amplitudes = vec![0.0, 0.0];
+    table.talk(10);
+    table.heard.iter_mut().for_each(Vec::clear);
+    let mut click = [0; FRAME];
+    click[..8].fill(20_000);
+    table.mixer.say(0, Some(&click));
+    table.mixer.say(1, None);
+    let mut heard = Vec::new();
+    table.mixer.mix(|at, payload| {
+        if at == 1 {
+            SampleCodec::Pcmu.decode_to(payload, &mut heard);
+        }
+    });
+    let first = heard.iter().position(|sample| sample.unsigned_abs() > 10_000);
+    // Both filters are 1.5 ms long.
+    assert!(first.is_some_and(|at| at <= 24), "{first:?}");
+    assert!(heard.iter().any(|sample| *sample > 18_000));
+}
+
+#[test]
 fn who_leaves_is_silent_at_once_and_its_place_is_used_again() {
     let mut table = Table::of(3, 4);
     table.listen();
