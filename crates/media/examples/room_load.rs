@@ -233,7 +233,7 @@ impl Rig {
             packet[2..4].copy_from_slice(&(turn as u16).to_be_bytes());
             packet[4..8].copy_from_slice(&turn.wrapping_mul(160).to_be_bytes());
             packet[8..12].copy_from_slice(&(number as u32 + 1_000_000).to_be_bytes());
-            let voice = if number % 3 == 0 { &self.loud } else { &self.soft };
+            let voice = if number.is_multiple_of(3) { &self.loud } else { &self.soft };
             let from = (turn as usize + number * 7) % 50 * 160;
             packet[12..].copy_from_slice(&voice[from..from + 160]);
             // A full socket loses it, which is seen in the engine's count.

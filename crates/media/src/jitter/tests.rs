@@ -162,7 +162,7 @@ fn packets_of_any_length_are_played_as_one_signal() {
 fn jitter_makes_the_delay_grow_until_nothing_is_late_and_calm_shrinks_it_again() {
     let mut rig = Rig::new();
     // Every third packet is 45 ms behind, for 6 s; then it is calm for 20 s.
-    let delayed = |number: u16| number < 300 && number % 3 == 0;
+    let delayed = |number: u16| number < 300 && number.is_multiple_of(3);
     let mut arrivals: Vec<_> = regular(1_300, 5.0)
         .into_iter()
         .map(|(number, at)| (number, at + if delayed(number) && number > 0 { 45.0 } else { 0.0 }))

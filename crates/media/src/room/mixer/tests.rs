@@ -314,7 +314,7 @@ fn mixing_allocates_nothing() {
         for round in 0..100 {
             // Others speak all the time, so that recipes change.
             for (member, amplitude) in table.amplitudes.iter_mut().enumerate() {
-                *amplitude = if (member + round / 7) % 11 == 0 { 0.3 } else { 0.001 };
+                *amplitude = if (member + round / 7).is_multiple_of(11) { 0.3 } else { 0.001 };
             }
             table.talk(1);
         }
