@@ -1,9 +1,13 @@
 //! The call: its states, what it hears, what it wants done.
 
-use std::{collections::VecDeque, time::Instant};
+mod group;
 
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use self::group::Group;
 use crate::{
     command::Rejection,
+    conference::{AudioRoutingGroup, RecordingStatus, Roster},
     ids::OperationId,
     input::{Input, PlayoutEvent, PromptEvent, TonesEvent},
     key_presses::KeyPresses,
@@ -62,6 +66,10 @@ pub struct Call {
     queue: MediaQueue,
     sequences: ToneSequences,
     key_presses: KeyPresses,
+    /// The group it is in; `None` of a call between two.
+    group: Option<Group>,
+    /// What the bot has said of a recording it makes.
+    recording: RecordingStatus,
     /// What the leg's end is reported as, when it was our wish.
     end_as: Option<ResultInfo>,
     timers: TimerTable,
@@ -79,6 +87,13 @@ impl Call {
         call.start_keep_alive(now);
         call.enter(CallState::Establishing);
         call.notify(Notification::Establishing);
+        call
+    }
+
+    /// A call that has its place in a conference as its leg.
+    pub fn group(now: Instant, settings: Settings, service_hosted: bool) -> Self {
+        let mut call = Self::outgoing(now, settings, service_hosted);
+        call.group = Some(Group::new());
         call
     }
 
@@ -107,6 +122,8 @@ impl Call {
             queue: MediaQueue::default(),
             sequences: ToneSequences::default(),
             key_presses: KeyPresses::default(),
+            group: None,
+            recording: RecordingStatus::Unknown,
             end_as: None,
             timers: TimerTable::default(),
             outputs: VecDeque::new(),
@@ -174,12 +191,29 @@ impl Call {
 
     /// An operation that has not ended yet.
     pub fn operation(&self, id: OperationId) -> Option<&Operation> {
-        self.queue.operation(id).or_else(|| self.sequences.operation(id))
+        let of_group = || self.group.as_ref().and_then(|group| group.operation(id));
+        let queued = self.queue.operation(id);
+        queued.or_else(|| self.sequences.operation(id)).or_else(of_group)
     }
 
     /// The last key press that the bot was told of, with its `sequenceId`.
     pub fn last_tone(&self) -> Option<(Tone, u64)> {
         self.key_presses.last()
+    }
+
+    /// Who is in the group; `None` of a call between two.
+    pub fn roster(&self) -> Option<&Arc<Roster>> {
+        self.group.as_ref().map(Group::roster)
+    }
+
+    /// The bot's own routing groups.
+    pub fn routing_groups(&self) -> &[AudioRoutingGroup] {
+        self.group.as_ref().map_or(&[], Group::routing)
+    }
+
+    /// What the bot has said of a recording it makes.
+    pub fn recording(&self) -> RecordingStatus {
+        self.recording
     }
 
     fn handle_prompt(&mut self, now: Instant, event: PromptEvent) {
@@ -201,6 +235,9 @@ impl Call {
             queue.drop_all(CompletionReason::Unknown, stopping, true, cx)
         });
         self.sequences.drop_all(CompletionReason::Unknown, stopping, true, &mut self.outputs);
+        if let Some(group) = &mut self.group {
+            group.drop_all(stopping, true, &mut self.outputs);
+        }
         // A call that its bot has hung up ends as that.
         let result = self.end_as.take();
         let text = "The server is stopping.";
@@ -257,6 +294,9 @@ impl Call {
             queue.drop_all(reason, ResultInfo::cancelled, notify, cx);
         });
         self.sequences.drop_all(reason, ResultInfo::cancelled, notify, &mut self.outputs);
+        if let Some(group) = &mut self.group {
+            group.drop_all(ResultInfo::cancelled, notify, &mut self.outputs);
+        }
     }
 
     fn enter(&mut self, state: CallState) {

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use crate::{ids::OperationId, leg::RejectReason, operation::MediaPrompt, tones::Tone};
+use crate::{
+    conference::{GroupCommand, RoutingFault},
+    ids::OperationId,
+    leg::RejectReason,
+    operation::MediaPrompt,
+    tones::Tone,
+};
 
 /// One variant per Graph action on a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,8 @@ pub enum Command {
         /// Echoed on the operation.
         client_context: Option<String>,
     },
+    /// Whatever concerns the group that the call is in.
+    Group(GroupCommand),
 }
 
 impl Command {
@@ -66,6 +74,7 @@ impl Command {
             | Self::CancelMediaProcessing { operation, .. }
             | Self::SubscribeToTone { operation, .. }
             | Self::SendDtmfTones { operation, .. } => Some(*operation),
+            Self::Group(command) => command.operation(),
             Self::Answer { .. } | Self::Reject(_) | Self::HangUp | Self::KeepAlive => None,
         }
     }
@@ -77,6 +86,7 @@ impl Command {
             Self::PlayPrompt { .. }
             | Self::SubscribeToTone { .. }
             | Self::SendDtmfTones { .. }
+            | Self::Group(_)
             | Self::Answer { .. }
             | Self::Reject(_) => true,
             Self::CancelMediaProcessing { .. } | Self::HangUp | Self::KeepAlive => false,
@@ -112,4 +122,27 @@ pub enum Rejection {
     /// The call's media queue is full (8519).
     #[error("Too many media operations are queued on this call: wait for one to end, or cancel")]
     QueueFull,
+    /// The call is one between two (8548).
+    #[error("Action is supported only for group calls")]
+    NotGroupCall,
+    /// Nobody of this id is in the call (8558).
+    #[error("Participant not found.")]
+    ParticipantAbsent,
+    /// Somebody is on hold already; one at a time (8519).
+    #[error("A participant of this call is on hold already: stop their hold music first")]
+    HoldMusicBusy,
+    /// The participant hears no hold music (8585).
+    #[error("The participant is not on hold")]
+    NotOnHold,
+    /// The call has no routing group of this id (8522).
+    #[error("Audio routing group not found.")]
+    RoutingGroupAbsent,
+    /// The id of a new routing group is taken (8519).
+    #[error(
+        "id: the call has an audioRoutingGroup of this id already: update it, or choose another"
+    )]
+    RoutingGroupExists,
+    /// A routing group that cannot be (8523).
+    #[error("{0}")]
+    BadRoutingGroup(RoutingFault),
 }

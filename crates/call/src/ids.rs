@@ -68,3 +68,7 @@ id!(
     /// The application (bot) that owns a call: `appid` in its tokens.
     AppId
 );
+id!(
+    /// One who takes part in a call: a Graph `participant`.
+    ParticipantId
+);

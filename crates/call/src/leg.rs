@@ -1,6 +1,6 @@
 //! The vocabulary between a call and the leg that carries it (a SIP dialog, later WebRTC).
 
-use crate::{operation::ResultInfo, tones::Tone};
+use crate::{conference::ConferenceEvent, operation::ResultInfo, tones::Tone};
 
 /// What a call asks of its leg.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub enum LegEvent {
     /// What became of our Refer: the far end reached the target, or did not, and why; then the leg
     /// is as before. On success the leg is for us to hang up.
     ReferEnded(Result<(), ResultInfo>),
+    /// The conference that a group call has its place in tells something.
+    Conference(ConferenceEvent),
     /// The leg is gone, and nothing more comes from it.
     Ended(ResultInfo),
 }

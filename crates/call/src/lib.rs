@@ -15,6 +15,7 @@
 
 mod call;
 mod command;
+mod conference;
 mod ids;
 mod input;
 mod key_presses;
@@ -30,7 +31,13 @@ mod tones;
 
 pub use call::{Call, CallState, Direction};
 pub use command::{CancelScope, Command, Rejection};
-pub use ids::{AppId, CallId, OperationId, TenantId};
+pub use conference::{
+    AudioRoutingGroup, BotPlace, Conference, ConferenceEvent, ConferenceInput, ConferenceOutput,
+    ConferenceRequest, ConferenceSettings, FULL_LEVEL, GroupCommand, GroupVerb, Identity,
+    IdentityKind, Invitation, MAX_ROUTING_GROUPS, MemberMix, Mix, MixerLevel, Participant,
+    RecordingStatus, Roster, RoutingFault, RoutingMode,
+};
+pub use ids::{AppId, CallId, OperationId, ParticipantId, TenantId};
 pub use input::{Input, PlayoutEvent, PromptEvent, TonesEvent};
 pub use leg::{LegCommand, LegEvent, RejectReason};
 pub use operation::{

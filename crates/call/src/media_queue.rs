@@ -60,6 +60,7 @@ impl MediaQueue {
             OperationKind::PlayPrompt { looping, .. } => !looping,
             OperationKind::CancelMediaProcessing
             | OperationKind::SubscribeToTone
+            | OperationKind::Group(_)
             | OperationKind::SendDtmfTones { .. } => false,
         })
     }

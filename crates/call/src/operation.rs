@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{ids::OperationId, tones::Tone};
+use crate::{conference::GroupVerb, ids::OperationId, tones::Tone};
 
 /// A media operation that a bot asked for and that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub enum OperationKind {
         /// Silence between two of them.
         delay: Duration,
     },
+    /// An action on a group call.
+    Group(GroupVerb),
 }
 
 /// Graph `mediaPrompt` with its `mediaInfo`.

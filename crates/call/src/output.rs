@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     call::CallState,
+    conference::{ConferenceRequest, Roster},
     ids::OperationId,
     leg::LegCommand,
     operation::{MediaPrompt, Operation, ResultInfo},
@@ -64,6 +65,8 @@ pub enum Output {
     },
     /// Tell the leg.
     Leg(LegCommand),
+    /// Ask the conference that the call has its place in.
+    Conference(ConferenceRequest),
 }
 
 /// What a bot is told, in order; each is one commsNotification (spec/notifications.md §5).
@@ -91,6 +94,8 @@ pub enum Notification {
     },
     /// `deleted` of an operation.
     OperationEnded(Operation),
+    /// `updated` of the participants: all who are in the call now.
+    Roster(Arc<Roster>),
     /// `updated`, state terminating; only when the bot itself hangs up.
     Terminating,
     /// `deleted`, without a state: the bot has rejected the call (Graph "call: reject").

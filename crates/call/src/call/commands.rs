@@ -21,6 +21,8 @@ enum Need {
     Begun,
     /// The call is established, and its media is ours.
     Media,
+    /// The call is established.
+    Established,
     /// The call is not over.
     Life,
 }
@@ -34,6 +36,7 @@ impl Command {
             | Self::CancelMediaProcessing { .. }
             | Self::SubscribeToTone { .. }
             | Self::SendDtmfTones { .. } => Need::Media,
+            Self::Group(_) => Need::Established,
             Self::HangUp => Need::Life,
         }
     }
@@ -48,18 +51,22 @@ impl Call {
         };
         match (need, self.state) {
             (_, Terminating | Terminated) => Err(Rejection::Terminated),
-            (Need::Media, Incoming | Establishing | Redirecting) => Err(Rejection::NotEstablished),
+            (Need::Media | Need::Established, Incoming | Establishing | Redirecting) => {
+                Err(Rejection::NotEstablished)
+            }
             (Need::Media, Established) if !self.service_hosted => Err(Rejection::NotServiceHosted),
             (Need::Life, _)
             | (Need::Ringing, Incoming)
-            | (Need::Media, Established)
+            | (Need::Media | Need::Established, Established)
             | (Need::Begun, Establishing | Established | Transferring | TransferAccepted) => Ok(()),
             (
                 Need::Ringing,
                 Establishing | Established | Transferring | TransferAccepted | Redirecting,
             )
             | (Need::Begun, Incoming | Redirecting)
-            | (Need::Media, Transferring | TransferAccepted) => Err(Rejection::WrongState),
+            | (Need::Media | Need::Established, Transferring | TransferAccepted) => {
+                Err(Rejection::WrongState)
+            }
         }
     }
 
@@ -88,6 +95,7 @@ impl Call {
                 self.hang_up(now, self.parting());
             }
             Command::KeepAlive => self.start_keep_alive(now),
+            Command::Group(command) => self.handle_group(command)?,
             Command::PlayPrompt { operation, prompts, looping, client_context } => {
                 if self.queue.len() >= self.settings.queue_limit {
                     return Err(Rejection::QueueFull);
@@ -118,7 +126,12 @@ impl Call {
 
     /// An operation that is completed in its response: no notification follows (Graph
     /// `commsOperation`).
-    fn complete(&mut self, id: OperationId, kind: OperationKind, client_context: Option<String>) {
+    pub(super) fn complete(
+        &mut self,
+        id: OperationId,
+        kind: OperationKind,
+        client_context: Option<String>,
+    ) {
         self.outputs.push_back(Output::CommitOperation(Operation {
             status: OperationStatus::Completed,
             result: Some(ResultInfo::completed()),

@@ -25,7 +25,12 @@ impl Call {
                 LegEvent::Ringing,
             )
             | (Incoming | Establishing | Redirecting | Terminating, LegEvent::Tone(_))
-            | (Terminating, LegEvent::Media { .. }) => {}
+            | (Terminating, LegEvent::Media { .. } | LegEvent::Conference(_)) => {}
+            (
+                Incoming | Establishing | Established | Transferring | TransferAccepted
+                | Redirecting,
+                LegEvent::Conference(event),
+            ) => self.hear_conference(event),
             (Establishing, LegEvent::Ringing) => {
                 // 180 may come again and again; only who is called rings.
                 if self.direction == Direction::Outgoing && !std::mem::replace(&mut self.rang, true)

@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod ending;
+mod groups;
 mod life_cycle;
 mod model;
 mod playing;

@@ -91,6 +91,7 @@ impl Judge {
                 assert!(!tones.is_empty());
             }
             Output::Leg(command) => self.legs.push(command.clone()),
+            Output::Conference(request) => panic!("a call between two has none: {request:?}"),
         }
     }
 
@@ -108,6 +109,7 @@ impl Judge {
                 OperationKind::PlayPrompt { .. }
                 | OperationKind::CancelMediaProcessing
                 | OperationKind::SubscribeToTone => &mut self.running,
+                OperationKind::Group(_) => panic!("a call between two has none: {operation:?}"),
             };
             return queue.push_back(operation.id);
         }
@@ -123,7 +125,8 @@ impl Judge {
             }
             OperationKind::PlayPrompt { .. }
             | OperationKind::CancelMediaProcessing
-            | OperationKind::SubscribeToTone => {}
+            | OperationKind::SubscribeToTone
+            | OperationKind::Group(_) => {}
         }
         assert_eq!(is_completed, result.subcode == 0);
         if matches!(operation.kind, OperationKind::PlayPrompt { .. }) {
@@ -167,6 +170,7 @@ impl Judge {
                 assert_eq!(*state, CallState::Established);
                 media(*active)
             }
+            Notification::Roster(roster) => panic!("a call between two has none: {roster:?}"),
             Notification::Terminating => {
                 assert_eq!(*state, CallState::Terminating);
                 "terminating"

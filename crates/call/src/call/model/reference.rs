@@ -9,8 +9,8 @@ use super::Setting;
 use super::judge::{Playout, media};
 use super::named::ALL;
 use crate::{
-    CallState, Command, Input, LegCommand, LegEvent, OperationId, PlayoutEvent, PromptEvent,
-    RejectReason, Rejection, TonesEvent,
+    CallState, Command, GroupCommand, GroupVerb, Input, LegCommand, LegEvent, OperationId,
+    PlayoutEvent, PromptEvent, RejectReason, Rejection, TonesEvent,
 };
 
 /// One operation of the model: per prompt nothing, its playing time, or broken.
@@ -199,6 +199,14 @@ impl Model {
                 let prompts = vec![None; prompts.len()];
                 self.queue.push_back(Queued { id: *operation, prompts, looping: *looping });
             }
+            Command::Group(command) => {
+                assert!(!is_recording_status(command), "named operations only");
+                return Err(if self.state == Established {
+                    Rejection::NotGroupCall
+                } else {
+                    Rejection::NotEstablished
+                });
+            }
             Command::CancelMediaProcessing { operation, scope, .. } => {
                 media_refused?;
                 self.ended.push((*operation, 0));
@@ -245,7 +253,8 @@ impl Model {
                 | LegEvent::Tone(_)
                 | LegEvent::ReferAccepted
                 | LegEvent::ReferRefused
-                | LegEvent::ReferEnded(_),
+                | LegEvent::ReferEnded(_)
+                | LegEvent::Conference(_),
             )
             | (
                 Incoming | Established | Transferring | TransferAccepted | Redirecting
@@ -372,4 +381,10 @@ impl Queued {
     fn good(&self) -> usize {
         self.prompts.iter().take_while(|prompt| matches!(prompt, Some(Ok(_)))).count()
     }
+}
+
+/// The one group command that a call between two takes.
+fn is_recording_status(command: &GroupCommand) -> bool {
+    let GroupCommand::Act { verb, .. } = command else { return false };
+    matches!(verb, GroupVerb::UpdateRecordingStatus(_))
 }

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 
 use super::sim::{ALL, CURRENT, bye, epoch};
 use crate::{
-    Command, LegEvent, RejectReason, Settings, Tone,
+    Command, GroupCommand, LegEvent, RejectReason, Settings, Tone,
     call::model::{Setting, Step, run},
 };
 
@@ -63,6 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => prop_oneof![
             12 => prop::bool::weighted(0.9)
                 .prop_map(|service_hosted| Command::Answer { service_hosted }), 6 => Just(Command::KeepAlive), 1 => Just(Command::HangUp),
+            1 => Just(Command::Group(GroupCommand::DeleteRoutingGroup("g".to_owned()))),
             1 => Just(Command::Reject(RejectReason::Busy))
         ].prop_map(Step::Command),
         9 => prop_oneof![

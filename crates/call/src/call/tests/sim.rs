@@ -4,8 +4,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    Call, CancelScope, Command, CompletionReason, Input, LegCommand, LegEvent, Notification,
-    Operation, OperationStatus, Output, PlayoutEvent, Rejection, ResultInfo, Settings,
+    Call, CancelScope, Command, CompletionReason, ConferenceRequest, Input, LegCommand, LegEvent,
+    Notification, Operation, OperationStatus, Output, PlayoutEvent, Rejection, ResultInfo,
+    Settings,
 };
 
 pub(super) use crate::call::model::named::*;
@@ -30,6 +31,16 @@ impl Sim {
     pub(super) fn outgoing_with(settings: Settings) -> Self {
         let now = epoch();
         Self::of(Call::outgoing(now, settings, true), now)
+    }
+
+    /// A group call that is not established yet.
+    pub(super) fn group() -> Self {
+        Self::group_with(Settings::default())
+    }
+
+    pub(super) fn group_with(settings: Settings) -> Self {
+        let now = epoch();
+        Self::of(Call::group(now, settings, true), now)
     }
 
     pub(super) fn app_hosted() -> Self {
@@ -194,6 +205,13 @@ pub(super) fn line(output: &Output) -> String {
         Output::SendTones { operation, tones, delay } => {
             format!("send {} {tones:?} {}", name(*operation), delay.as_millis())
         }
+        Output::Conference(ConferenceRequest::Act { operation, .. }) => {
+            format!("conference {}", name(*operation))
+        }
+        Output::Conference(ConferenceRequest::Remove(_)) => "conference remove".into(),
+        Output::Conference(ConferenceRequest::Route(groups)) => {
+            format!("conference route {}", groups.len())
+        }
         Output::Leg(LegCommand::Answer) => "leg answer".into(),
         Output::Leg(LegCommand::Reject(reason)) => format!("leg reject {reason:?}").to_lowercase(),
         Output::Leg(LegCommand::HangUp) => "leg hang up".into(),
@@ -214,6 +232,9 @@ fn told(notification: &Notification) -> String {
         Notification::Media { active: true } => "media active".into(),
         Notification::Media { active: false } => "media inactive".into(),
         Notification::OperationEnded(operation) => outcome(operation),
+        Notification::Roster(roster) => {
+            format!("roster {} of {}", roster.sequence, roster.participants.len())
+        }
         Notification::Terminating => "terminating".into(),
         Notification::Terminated(result) => format!("terminated{}", codes(Some(result))),
     }

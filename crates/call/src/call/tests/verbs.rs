@@ -1,7 +1,12 @@
 //! Each verb in each state of a call: accepted, or refused with the code of the specification.
 
-use super::sim::{ALL, ANSWER, Sim, cancel, play, press, subscribe};
-use crate::{Command, LegEvent, RejectReason, Rejection, Tone};
+use uuid::Uuid;
+
+use super::sim::{ALL, ANSWER, Sim, cancel, id, play, press, subscribe};
+use crate::{
+    Command, GroupCommand, GroupVerb, LegEvent, ParticipantId, RecordingStatus, RejectReason,
+    Rejection, Tone,
+};
 
 /// What is expected, by verb and state: `-` is accepted, numbers are Graph's `error.code`
 /// (spec/api.md §0.5).
@@ -15,6 +20,11 @@ playPrompt            | 8501     | 8501         | -           | 8500       | 852
 cancelMediaProcessing | 8501     | 8501         | -           | 8500       | 8528        | 8528
 subscribeToTone       | 8501     | 8501         | -           | 8500       | 8528        | 8528
 sendDtmfTones         | 8501     | 8501         | -           | 8500       | 8528        | 8528
+updateRecordingStatus | 8501     | 8501         | -           | -          | 8528        | 8528
+mute                  | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
+unmute                | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
+DELETE participant    | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
+audioRoutingGroups    | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
 ";
 
 fn command(verb: &str) -> Command {
@@ -27,8 +37,21 @@ fn command(verb: &str) -> Command {
         "cancelMediaProcessing" => cancel('y', ALL),
         "subscribeToTone" => subscribe('y'),
         "sendDtmfTones" => press('x', &[Tone::Star]),
+        "updateRecordingStatus" => {
+            act(GroupVerb::UpdateRecordingStatus(RecordingStatus::Recording))
+        }
+        "mute" => act(GroupVerb::MuteSelf),
+        "unmute" => act(GroupVerb::UnmuteSelf),
+        "DELETE participant" => {
+            Command::Group(GroupCommand::Remove(ParticipantId::new(Uuid::from_u128(1))))
+        }
+        "audioRoutingGroups" => Command::Group(GroupCommand::DeleteRoutingGroup("g".into())),
         other => panic!("{other}"),
     }
+}
+
+fn act(verb: GroupVerb) -> Command {
+    Command::Group(GroupCommand::Act { operation: id('y'), verb, client_context: None })
 }
 
 fn call(state: &str) -> Sim {
@@ -55,7 +78,14 @@ fn code(answer: Result<(), Rejection>) -> &'static str {
         Err(Rejection::NotEstablished) => "8501",
         Err(Rejection::Terminated) => "8528",
         Err(Rejection::WrongState) => "8585",
-        Err(Rejection::QueueFull) => "8519",
+        Err(Rejection::QueueFull | Rejection::HoldMusicBusy | Rejection::RoutingGroupExists) => {
+            "8519"
+        }
+        Err(Rejection::NotGroupCall) => "8548",
+        Err(Rejection::ParticipantAbsent) => "8558",
+        Err(Rejection::NotOnHold) => "8585",
+        Err(Rejection::RoutingGroupAbsent) => "8522",
+        Err(Rejection::BadRoutingGroup(_)) => "8523",
     }
 }
 
