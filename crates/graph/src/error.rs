@@ -143,7 +143,14 @@ impl ApiError {
             Self::BotRejected(Rejection::NotEstablished) => (400, "8501"),
             Self::BotRejected(Rejection::Terminated) => (400, "8528"),
             Self::BotRejected(Rejection::WrongState) => (400, "8585"),
-            Self::BotRejected(Rejection::QueueFull) => (409, "8519"),
+            Self::BotRejected(
+                Rejection::QueueFull | Rejection::HoldMusicBusy | Rejection::RoutingGroupExists,
+            ) => (409, "8519"),
+            Self::BotRejected(Rejection::NotGroupCall) => (400, "8548"),
+            Self::BotRejected(Rejection::NotOnHold) => (400, "8585"),
+            Self::BotRejected(Rejection::BadRoutingGroup(_)) => (400, "8523"),
+            Self::BotRejected(Rejection::ParticipantAbsent) => (404, "8558"),
+            Self::BotRejected(Rejection::RoutingGroupAbsent) => (404, "8522"),
             Self::BotRequestReused | Self::BotRequestForgotten(_) => (409, "Conflict"),
             Self::BotTooManyCalls { .. } => (429, "8516"),
             Self::ServerDiskFull => (507, "InsufficientStorage"),
@@ -173,6 +180,7 @@ impl ApiError {
 
 #[cfg(test)]
 mod tests {
+    use graphophone_call::RoutingFault;
     use time::macros::datetime;
 
     use super::*;
@@ -207,6 +215,13 @@ mod tests {
             (Rejection::Terminated.into(), 400, "8528"),
             (Rejection::WrongState.into(), 400, "8585"),
             (Rejection::QueueFull.into(), 409, "8519"),
+            (Rejection::HoldMusicBusy.into(), 409, "8519"),
+            (Rejection::NotGroupCall.into(), 400, "8548"),
+            (Rejection::NotOnHold.into(), 400, "8585"),
+            (Rejection::BadRoutingGroup(RoutingFault::Sources).into(), 400, "8523"),
+            (Rejection::ParticipantAbsent.into(), 404, "8558"),
+            (Rejection::RoutingGroupAbsent.into(), 404, "8522"),
+            (Rejection::RoutingGroupExists.into(), 409, "8519"),
             (ApiError::BotTooManyCalls { reason: "x".into(), retry_after: 2 }, 429, "8516"),
             (ApiError::BotRequestReused, 409, "Conflict"),
             (ApiError::BotRequestForgotten("x".into()), 409, "Conflict"),

@@ -14,7 +14,7 @@ use crate::{
         operation,
         participant::ParticipantRole,
         receipt::Receipt,
-        result_info, tone,
+        result_info, roster, tone,
     },
     stored,
 };
@@ -72,6 +72,10 @@ pub fn render(
             let mut data = in_state(CallState::Established, chain);
             merge(&mut data, json!({ "mediaState": MediaState::Inactive.render() }));
             ("updated", data)
+        }
+        Notification::Roster(roster) => {
+            let all = roster::render_all(roster).into_iter().map(without_nulls).collect();
+            return envelope(details, "updated", "/participants", all);
         }
         Notification::Terminating => ("updated", in_state(CallState::Terminating, json!({}))),
         Notification::Terminated(result) => {

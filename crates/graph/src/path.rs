@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use graphophone_call::{CallId, OperationId};
+use graphophone_call::{CallId, OperationId, ParticipantId};
 use percent_encoding::percent_decode_str;
 
 use crate::compat::ApiVersion;
@@ -39,29 +39,43 @@ pub enum Route {
     Operations(CallId),
     /// `…/calls/{id}/operations/{id}`
     Operation(CallId, OperationId),
-    /// A part of a call that Graph has and this server does not: participants, audio routing
-    /// groups, content sharing sessions, and what is below them.
+    /// `…/calls/{id}/participants`
+    Participants(CallId),
+    /// `…/calls/{id}/participants/{id}`
+    Participant(CallId, ParticipantId),
+    /// `…/calls/{id}/participants/<action>`
+    ParticipantsAction(CallId, ParticipantsAction),
+    /// `…/calls/{id}/participants/{id}/<action>`
+    ParticipantAction(CallId, ParticipantId, ParticipantAction),
+    /// `…/calls/{id}/audioRoutingGroups`
+    AudioRoutingGroups(CallId),
+    /// `…/calls/{id}/audioRoutingGroups/{id}`: the id is any text, see [`routing_group`].
+    AudioRoutingGroup(CallId),
+    /// A part of a call that Graph has and this server does not: content sharing sessions, and
+    /// what is below them.
     Unsupported(CallId, &'static str),
     /// An id of a call that is no GUID: answer as for a call that is not there (404, 8522).
     NoSuchCall,
     /// An id of an operation that is no GUID: answer as for one that is not there (404, 8522).
     NoSuchOperation(CallId),
+    /// An id of a participant that is no GUID: answer as for one that is not there.
+    NoSuchParticipant(CallId),
     /// Nothing of Graph's, as far as we know it.
     Unknown,
 }
 
 macro_rules! actions {
-    ($($name:ident $text:literal,)*) => {
-        /// An action on a call, by its Graph name. Known is not the same as supported.
+    ($(#[$doc:meta])* $type:ident { $($name:ident $text:literal,)* }) => {
+        $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Action {
+        pub enum $type {
             $(
                 #[doc = $text]
                 $name,
             )*
         }
 
-        impl Action {
+        impl $type {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
@@ -71,11 +85,37 @@ macro_rules! actions {
                     $(Self::$name => $text,)*
                 }
             }
+
+            fn named(name: &str) -> Option<Self> {
+                let name = unqualified(name);
+                Self::ALL.iter().copied().find(|action| is(name, action.name()))
+            }
         }
     };
 }
 
 actions! {
+    /// An action on all participants of a call.
+    ParticipantsAction {
+        ConfigureMixer "configureMixer",
+        Invite "invite",
+        MuteAll "muteAll",
+    }
+}
+
+actions! {
+    /// An action on one participant of a call.
+    ParticipantAction {
+        Mute "mute",
+        StartHoldMusic "startHoldMusic",
+        StopHoldMusic "stopHoldMusic",
+        Unmute "graphophoneUnmute",
+    }
+}
+
+actions! {
+    /// An action on a call, by its Graph name. Known is not the same as supported.
+    Action {
     AddLargeGalleryView "addLargeGalleryView",
     Answer "answer",
     CancelMediaProcessing "cancelMediaProcessing",
@@ -96,7 +136,7 @@ actions! {
     Transfer "transfer",
     Unmute "unmute",
     UpdateRecordingStatus "updateRecordingStatus",
-}
+}}
 
 /// Reads the path of a request, without its query. `None` if it is not under a Graph root.
 pub fn parse(path: &str) -> Option<GraphPath> {
@@ -121,14 +161,23 @@ pub fn parse(path: &str) -> Option<GraphPath> {
 }
 
 /// Every path that [`parse`] takes for more than [`Route::Unknown`], below `/v1.0/communications`,
-/// in one spelling each: `{call}` and `{operation}` stand for ids.
+/// in one spelling each: `{call}`, `{operation}`, `{participant}` and `{group}` stand for ids.
 pub fn templates() -> Vec<String> {
     let call = "/calls/{call}";
     let fixed = ["/calls".to_owned(), format!("/calls/{LOG_QUALITY}"), call.to_owned()];
     let operations = ["/operations", "/operations/{operation}"].map(|tail| format!("{call}{tail}"));
+    let participants = ["", "/{participant}"].map(|tail| format!("{call}/participants{tail}"));
+    let of_all = ParticipantsAction::ALL
+        .iter()
+        .map(|action| format!("{call}/participants/{}", action.name()));
+    let of_one = ParticipantAction::ALL
+        .iter()
+        .map(|action| format!("{call}/participants/{{participant}}/{}", action.name()));
+    let groups = ["", "/{group}"].map(|tail| format!("{call}/audioRoutingGroups{tail}"));
     let parts = UNSUPPORTED.map(|part| format!("{call}/{part}"));
     let actions = Action::ALL.iter().map(|action| format!("{call}/{}", action.name()));
-    fixed.into_iter().chain(operations).chain(parts).chain(actions).collect()
+    let people = participants.into_iter().chain(of_all).chain(of_one).chain(groups);
+    fixed.into_iter().chain(operations).chain(people).chain(parts).chain(actions).collect()
 }
 
 fn decoded(segment: &str) -> Option<Cow<'_, str>> {
@@ -160,7 +209,9 @@ fn collection(segments: &[&str]) -> Route {
 
 const LOG_QUALITY: &str = "logTeleconferenceDeviceQuality";
 
-const UNSUPPORTED: [&str; 3] = ["participants", "audioRoutingGroups", "contentSharingSessions"];
+const UNSUPPORTED: [&str; 1] = ["contentSharingSessions"];
+const PARTICIPANTS: &str = "participants";
+const GROUPS: &str = "audioRoutingGroups";
 
 /// Behind the id of a call.
 fn call(id: &str, segments: &[&str]) -> Route {
@@ -171,6 +222,14 @@ fn call(id: &str, segments: &[&str]) -> Route {
         [] => Route::Call(call),
         [operations] if is(operations, "operations") => Route::Operations(call),
         [operations, id] if is(operations, "operations") => operation(call, id),
+        [name, rest @ ..] if is(name, PARTICIPANTS) => participants(call, rest),
+        [name, rest @ ..] if key(name, PARTICIPANTS).is_some() => {
+            let id = key(name, PARTICIPANTS).unwrap_or_default();
+            participant(call, id, rest)
+        }
+        [name] if is(name, GROUPS) => Route::AudioRoutingGroups(call),
+        [name, _] if is(name, GROUPS) => Route::AudioRoutingGroup(call),
+        [name] if key(name, GROUPS).is_some() => Route::AudioRoutingGroup(call),
         [name, ..] if unsupported(name).is_some() => {
             unsupported(name).map_or(Route::Unknown, |part| Route::Unsupported(call, part))
         }
@@ -185,6 +244,37 @@ fn call(id: &str, segments: &[&str]) -> Route {
 
 fn unsupported(name: &str) -> Option<&'static str> {
     UNSUPPORTED.into_iter().find(|part| is(name, part) || key(name, part).is_some())
+}
+
+/// Behind `participants`.
+fn participants(call: CallId, segments: &[&str]) -> Route {
+    match segments {
+        [] => Route::Participants(call),
+        [id, rest @ ..] => match (ParticipantsAction::named(id), rest) {
+            (Some(action), []) => Route::ParticipantsAction(call, action),
+            (Some(_), _) => Route::Unknown,
+            (None, rest) => participant(call, id, rest),
+        },
+    }
+}
+
+/// Behind the id of a participant.
+fn participant(call: CallId, id: &str, segments: &[&str]) -> Route {
+    let Some(id) = guid(id).map(ParticipantId::new) else {
+        return Route::NoSuchParticipant(call);
+    };
+    match segments {
+        [] => Route::Participant(call, id),
+        [name] => ParticipantAction::named(name)
+            .map_or(Route::Unknown, |action| Route::ParticipantAction(call, id, action)),
+        _ => Route::Unknown,
+    }
+}
+
+/// The id of the audio routing group that a path of [`Route::AudioRoutingGroup`] names.
+pub fn routing_group(path: &str) -> Option<String> {
+    let last = path.split('/').rfind(|segment| !segment.is_empty()).and_then(decoded)?;
+    Some(key(&last, GROUPS).unwrap_or(&last).to_owned())
 }
 
 fn operation(call: CallId, id: &str) -> Route {
@@ -210,8 +300,7 @@ fn unqualified(name: &str) -> &str {
 }
 
 fn action(name: &str) -> Option<Action> {
-    let name = unqualified(name);
-    Action::ALL.iter().copied().find(|action| is(name, action.name()))
+    Action::named(name)
 }
 
 /// 36 characters with dashes or 32 without; the uuid crate would also take braces and URNs.
@@ -235,6 +324,21 @@ mod tests {
 
     fn operation_id() -> OperationId {
         OPERATION.parse().expect("it is a GUID")
+    }
+
+    fn participant_id() -> ParticipantId {
+        OPERATION.parse().expect("it is a GUID")
+    }
+
+    #[test]
+    fn the_id_of_a_routing_group_is_any_text() {
+        for (path, id) in [
+            ("/v1.0/communications/calls/x/audioRoutingGroups/oneToOne", "oneToOne"),
+            ("/v1.0/communications/calls/x/audioRoutingGroups/a%20b/", "a b"),
+            ("/v1.0/communications/calls('x')/AudioRoutingGroups('One')", "One"),
+        ] {
+            assert_eq!(routing_group(path).as_deref(), Some(id), "{path}");
+        }
     }
 
     fn route(path: &str) -> Route {
@@ -287,9 +391,25 @@ mod tests {
             ("/{c}/keepAlive", Route::Action(call, Action::KeepAlive)),
             ("/{c}/keepAlive/x", Route::Unknown),
             ("/{c}/dance", Route::Unknown),
-            ("/{c}/participants/invite", Route::Unsupported(call, "participants")),
-            ("/{c}/participants('x')", Route::Unsupported(call, "participants")),
-            ("/{c}/audioRoutingGroups", Route::Unsupported(call, "audioRoutingGroups")),
+            ("/{c}/participants", Route::Participants(call)),
+            (
+                "/{c}/participants/microsoft.graph.invite",
+                Route::ParticipantsAction(call, ParticipantsAction::Invite),
+            ),
+            ("/{c}/participants/invite/x", Route::Unknown),
+            ("/{c}/participants('x')", Route::NoSuchParticipant(call)),
+            ("/{c}/participants/{o}", Route::Participant(call, participant_id())),
+            ("('{c}')/Participants('{o}')", Route::Participant(call, participant_id())),
+            (
+                "/{c}/participants/{o}/startholdmusic",
+                Route::ParticipantAction(call, participant_id(), ParticipantAction::StartHoldMusic),
+            ),
+            ("/{c}/participants/{o}/dance", Route::Unknown),
+            ("/{c}/audioRoutingGroups", Route::AudioRoutingGroups(call)),
+            ("/{c}/audioRoutingGroups/oneToOne", Route::AudioRoutingGroup(call)),
+            ("/{c}/audioRoutingGroups('oneToOne')", Route::AudioRoutingGroup(call)),
+            ("/{c}/audioRoutingGroups/a/b", Route::Unknown),
+            ("/{c}/contentSharingSessions/x", Route::Unsupported(call, "contentSharingSessions")),
             ("/xyz", Route::NoSuchCall),
             ("/xyz/playPrompt", Route::NoSuchCall),
             ("('{c}", Route::Unknown),
@@ -316,9 +436,10 @@ mod tests {
 
     #[test]
     fn the_templates_are_all_there_is_to_ask_for() {
-        let mut kinds = [0; 6];
+        let mut kinds = [0; 8];
         for template in templates() {
             let path = template.replace("{call}", CALL).replace("{operation}", OPERATION);
+            let path = path.replace("{participant}", OPERATION).replace("{group}", "one");
             let kind = match route(&format!("/v1.0/communications{path}")) {
                 Route::Calls => 0,
                 Route::LogTeleconferenceDeviceQuality => 1,
@@ -326,17 +447,25 @@ mod tests {
                 Route::Operations(_) | Route::Operation(..) => 3,
                 Route::Unsupported(..) => 4,
                 Route::Action(..) => 5,
+                Route::Participants(_)
+                | Route::Participant(..)
+                | Route::ParticipantsAction(..)
+                | Route::ParticipantAction(..) => 6,
+                Route::AudioRoutingGroups(_) | Route::AudioRoutingGroup(_) => 7,
                 other @ (Route::Metadata
                 | Route::Batch
                 | Route::NoSuchCall
                 | Route::NoSuchOperation(_)
+                | Route::NoSuchParticipant(_)
                 | Route::Unknown) => {
                     panic!("{template}: {other:?}")
                 }
             };
             kinds[kind] += 1;
         }
-        assert_eq!(kinds, [1, 1, 1, 2, UNSUPPORTED.len(), Action::ALL.len()]);
+        let people = 2 + ParticipantsAction::ALL.len() + ParticipantAction::ALL.len();
+        let actions = Action::ALL.len();
+        assert_eq!(kinds, [1, 1, 1, 2, UNSUPPORTED.len(), actions, people, 2]);
     }
 
     proptest! {

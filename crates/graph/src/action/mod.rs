@@ -5,12 +5,18 @@ pub mod add_large_gallery_view;
 pub mod answer;
 pub mod cancel_media_processing;
 pub mod change_screen_sharing_role;
+pub mod configure_mixer;
+pub mod invite;
 pub mod log_teleconference_device_quality;
+pub mod mute;
+pub mod mute_all;
 pub mod play_prompt;
 pub mod reject;
 pub mod send_dtmf_tones;
+pub mod start_hold_music;
 pub mod subscribe_to_tone;
 pub mod update_call;
+pub mod update_recording_status;
 
 use crate::json::{BodyError, Members};
 

@@ -66,7 +66,7 @@ fn parse_prompts(member: &Member<'_>) -> Result<Vec<MediaPrompt>, BodyError> {
     items.iter().map(parse_prompt).collect()
 }
 
-fn parse_prompt(item: &Member<'_>) -> Result<MediaPrompt, BodyError> {
+pub(super) fn parse_prompt(item: &Member<'_>) -> Result<MediaPrompt, BodyError> {
     const TYPE: &str = "mediaPrompt";
     let dialect = item.dialect();
     let declared: &[&'static str] =

@@ -182,6 +182,11 @@ impl CallDetails {
         self.call_options = answer.call_options;
     }
 
+    /// Whether the bot is to be left out of the default mix of a group call.
+    pub fn is_apart(&self) -> bool {
+        self.media.as_ref().is_some_and(MediaConfig::is_apart)
+    }
+
     /// Whether prompts can be played.
     pub fn is_service_hosted(&self) -> bool {
         self.media.as_ref().is_some_and(MediaConfig::is_service_hosted)

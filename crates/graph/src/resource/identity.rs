@@ -170,3 +170,36 @@ impl IdentitySet {
         rendered.into()
     }
 }
+
+/// Who is dialled by it, and shown in rosters: a user before a telephone before a bot.
+impl IdentitySet {
+    /// The identity as the core knows it; `None` if there is none of a kind that takes part.
+    pub fn to_domain(&self) -> Option<graphophone_call::Identity> {
+        KINDS.iter().find_map(|(kind, domain)| {
+            let identity = self.get(*kind).filter(|identity| identity.id.is_some())?;
+            Some(graphophone_call::Identity {
+                kind: *domain,
+                id: identity.id.clone(),
+                display_name: identity.display_name.clone(),
+            })
+        })
+    }
+}
+
+impl From<&graphophone_call::Identity> for IdentitySet {
+    fn from(identity: &graphophone_call::Identity) -> Self {
+        let kind = match identity.kind {
+            graphophone_call::IdentityKind::User => IdentityKind::User,
+            graphophone_call::IdentityKind::Phone => IdentityKind::Phone,
+            graphophone_call::IdentityKind::Application => IdentityKind::Application,
+        };
+        let (id, display_name) = (identity.id.clone(), identity.display_name.clone());
+        Self::of(kind, Identity { id, display_name, other: Map::new() })
+    }
+}
+
+const KINDS: [(IdentityKind, graphophone_call::IdentityKind); 3] = [
+    (IdentityKind::User, graphophone_call::IdentityKind::User),
+    (IdentityKind::Phone, graphophone_call::IdentityKind::Phone),
+    (IdentityKind::Application, graphophone_call::IdentityKind::Application),
+];

@@ -170,6 +170,13 @@ impl MediaConfig {
         }
     }
 
+    /// Whether the bot is to be left out of the default mix of a group call
+    /// (`removeFromDefaultAudioGroup`, beta).
+    pub fn is_apart(&self) -> bool {
+        let (Self::ServiceHosted { other, .. } | Self::AppHosted { other, .. }) = self;
+        other.get("removeFromDefaultAudioGroup").and_then(Value::as_bool).unwrap_or(false)
+    }
+
     /// The files to fetch ahead; none for app-hosted media.
     pub fn prefetch(&self) -> &[MediaInfo] {
         match self {

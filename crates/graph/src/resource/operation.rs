@@ -1,11 +1,11 @@
 //! `commsOperation` and its kinds.
 
 use graphophone_call::{
-    CallId, CompletionReason, MediaPrompt, Operation, OperationKind, OperationStatus,
+    CallId, CompletionReason, GroupVerb, MediaPrompt, Operation, OperationKind, OperationStatus,
 };
 use serde_json::{Value, json};
 
-use super::{call::merge, media::media_info, receipt::Receipt, result_info};
+use super::{call::merge, identity::IdentitySet, media::media_info, receipt::Receipt, result_info};
 use crate::{compat::ApiVersion, odata::Service};
 
 /// The response to the action that made the operation.
@@ -51,11 +51,14 @@ pub fn render_item(version: ApiVersion, operation: &Operation, receipt: Option<&
         }
         // Both versions declare it.
         OperationKind::SendDtmfTones { .. } => true,
-        OperationKind::CancelMediaProcessing | OperationKind::SubscribeToTone => false,
+        OperationKind::CancelMediaProcessing
+        | OperationKind::SubscribeToTone
+        | OperationKind::Group(_) => false,
     };
     if has_reason {
         rendered["completionReason"] = operation.completion_reason.map(completion_name).into();
     }
+    add_invited(&mut rendered, &operation.kind);
     add_receipt(&mut rendered, receipt);
     rendered
 }
@@ -74,6 +77,7 @@ pub(crate) fn render_ended(operation: &Operation, receipt: Option<&Receipt>) -> 
         let prompts: Value = prompts.iter().map(media_prompt).collect();
         merge(&mut rendered, json!({ "prompts": prompts }));
     }
+    add_invited(&mut rendered, &operation.kind);
     add_receipt(&mut rendered, receipt);
     crate::odata::without_nulls(rendered)
 }
@@ -83,9 +87,41 @@ pub const fn type_name(kind: &OperationKind) -> &'static str {
     match kind {
         OperationKind::PlayPrompt { .. } => "playPromptOperation",
         OperationKind::CancelMediaProcessing => "cancelMediaProcessingOperation",
+        OperationKind::Group(verb) => group_type_name(verb),
         OperationKind::SubscribeToTone => "subscribeToToneOperation",
         OperationKind::SendDtmfTones { .. } => "sendDtmfTonesOperation",
     }
+}
+
+const fn group_type_name(verb: &GroupVerb) -> &'static str {
+    match verb {
+        GroupVerb::Invite(_) => "inviteParticipantsOperation",
+        GroupVerb::MuteSelf | GroupVerb::Mute(_) => "muteParticipantOperation",
+        GroupVerb::UnmuteSelf | GroupVerb::Unmute(_) => "unmuteParticipantOperation",
+        GroupVerb::MuteAll(_) => "muteParticipantsOperation",
+        // Beta has no type of its own for it.
+        GroupVerb::ConfigureMixer(_) => "commsOperation",
+        GroupVerb::StartHoldMusic { .. } => "startHoldMusicOperation",
+        GroupVerb::StopHoldMusic(_) => "stopHoldMusicOperation",
+        GroupVerb::UpdateRecordingStatus(_) => "updateRecordingStatusOperation",
+    }
+}
+
+/// Whom an invite names, with the ids they have in the roster once they have come.
+fn add_invited(rendered: &mut Value, kind: &OperationKind) {
+    let OperationKind::Group(GroupVerb::Invite(participants)) = kind else { return };
+    let invited = participants.iter().map(|invitation| {
+        let mut info = json!({
+            "@odata.type": "#microsoft.graph.invitationParticipantInfo",
+            "identity": IdentitySet::from(&*invitation.identity).render(),
+            "participantId": invitation.participant.to_string(),
+        });
+        if let Some(call) = invitation.replaces {
+            info["replacesCallId"] = call.to_string().into();
+        }
+        info
+    });
+    rendered["participants"] = invited.collect();
 }
 
 /// Graph's text for a status: lower camel, as the service writes it, not as the CSDL has it.

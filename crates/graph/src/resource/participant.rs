@@ -60,6 +60,11 @@ impl Participant {
         self.other.get(name)?.as_str()
     }
 
+    /// A member of the Graph object that is true or false, such as `hidden`; absent is false.
+    pub fn flag(&self, name: &str) -> bool {
+        self.other.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
     pub(crate) fn parse(member: &Member<'_>, role: ParticipantRole) -> Result<Self, BodyError> {
         let mut declared = vec!["identity"];
         declared.extend(role.texts());
