@@ -8,7 +8,7 @@ mod upkeep;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use graphophone_media::engine::Engine;
+use graphophone_media::{engine::Engine, room::Rooms};
 use graphophone_sip::{
     Endpoint, IncomingCall,
     phone::{Phone, PhoneConfig},
@@ -26,15 +26,15 @@ use uuid::Uuid;
 use listeners::{https_url, serve_http, serve_https};
 use retention::Keep;
 use settings::{
-    admission_limits, auth_settings, call_settings, dial_limits, endpoint_config, engine_config,
-    prompts_settings,
+    admission_limits, auth_settings, call_settings, conference_rules, dial_limits, endpoint_config,
+    engine_config, prompts_settings, room_threads,
 };
 
 use crate::{
     api::{self, AppState},
     auth::{Authority, Keys, tls},
     config::{self, Config, Profile},
-    engine::{Calls, CallsParts, DialRules, Door, recover, unix_millis},
+    engine::{Calls, CallsParts, ConferenceAudio, DialRules, Door, recover, unix_millis},
     outbox::{Deliverer, Outbox, Trust},
     prompts::{Guard, Prompts, SystemResolver},
 };
@@ -190,7 +190,12 @@ impl Server {
             dial_limits: dial_limits(&config),
             max_calls: config.limits.calls,
             door: door.clone(),
+            conferences: conference_rules(&config),
         });
+        let rooms = Rooms::start(room_threads(&config)).map_err(|error| {
+            set_up("media.threads: the conference mixer does not start", error.into())
+        })?;
+        calls.attach_audio(ConferenceAudio { engine: engine.clone(), rooms });
         let drain = config.server.drain.0;
         let admit = door.admit_incoming();
         let (sip, incoming) =

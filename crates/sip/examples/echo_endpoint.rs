@@ -160,7 +160,8 @@ async fn serve(
                 | LegEvent::Tone(_)
                 | LegEvent::ReferAccepted
                 | LegEvent::ReferRefused
-                | LegEvent::ReferEnded(_),
+                | LegEvent::ReferEnded(_)
+                | LegEvent::Conference(_),
             ) => {}
         }
     }

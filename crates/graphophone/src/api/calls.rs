@@ -13,10 +13,10 @@ use graphophone_graph::{
 };
 use uuid::Uuid;
 
-use super::{operations::unreadable, reply::Reply, request::Request};
+use super::{new_call, operations::unreadable, reply::Reply, request::Request};
 use crate::{
     auth::Role,
-    engine::{CommandError, CreateError, DialError, Target, View},
+    engine::{CommandError, CreateError, DialError, View},
 };
 
 /// Graph "Create call".
@@ -34,14 +34,14 @@ pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, A
     if asked.tenant != Some(request.caller.tenant) {
         return Err(ApiError::BotTenantMismatch);
     }
-    if !request.caller.has(Role::Initiate)
-        || !(asked.media.is_service_hosted() || request.caller.has(Role::AccessMedia))
-    {
+    let way = new_call::way(request, &asked)?;
+    let may_touch_media = asked.media.is_service_hosted() || request.caller.has(Role::AccessMedia);
+    if !may_touch_media || !way.roles().iter().any(|role| request.caller.has(*role)) {
         return Err(ApiError::BotRoleMissing);
     }
     check_source(&asked, request.caller.app)?;
     check_callback(request, &asked.callback_uri)?;
-    let target = target(&asked)?;
+    let way = way.checked(request)?;
 
     let (tenant, app) = request.owner();
     let ids = NewCall {
@@ -53,10 +53,9 @@ pub(super) async fn create(request: &Request<'_>, body: Body) -> Result<Reply, A
         scenario: request.scenario(),
     };
     let details = CallDetails::outgoing(ids, request.version(), asked);
-    let is_service_hosted = details.is_service_hosted();
     let calls = request.state.calls();
     let hold = calls.outbox().hold(ids.id);
-    let view = match calls.create(details, &target, is_service_hosted, once).await {
+    let view = match way.go(calls, details, once).await {
         Ok(view) => view,
         // The same request at the same time.
         Err(CreateError::Command(CommandError::Repeated)) => {
@@ -147,21 +146,6 @@ fn check_source(asked: &CreateCall, app: AppId) -> Result<(), ApiError> {
     }
 }
 
-/// Whom to dial. One target: group calls and meetings come later.
-fn target(asked: &CreateCall) -> Result<Target, ApiError> {
-    let [target] = asked.targets.as_slice() else {
-        let text = "Group calls and meetings are not supported yet: send one target";
-        return Err(ApiError::BotWantsUnsupported(text.into()));
-    };
-    let id = |kind| target.identity.get(kind).and_then(|identity| identity.id.clone());
-    id(IdentityKind::User)
-        .map(Target::User)
-        .or_else(|| id(IdentityKind::Phone).map(Target::Phone))
-        .ok_or_else(|| {
-            ApiError::BotArgument("targets[0]: name a user or a phone with an id".to_owned())
-        })
-}
-
 impl From<CommandError> for ApiError {
     fn from(error: CommandError) -> Self {
         match error {
@@ -177,18 +161,21 @@ impl From<CommandError> for ApiError {
     }
 }
 
+/// A target that is not dialled; `member` is where it stands.
+pub(super) fn refused_target(error: &DialError, member: &str) -> ApiError {
+    match error {
+        DialError::BotBadTarget(_) => ApiError::BotArgument(format!("{member}: {error}")),
+        DialError::ConfigDenies
+        | DialError::ConfigForbids
+        | DialError::ConfigDevProfile
+        | DialError::ConfigNoTrunk => ApiError::BotTargetDenied(error.to_string()),
+    }
+}
+
 impl From<CreateError> for ApiError {
     fn from(error: CreateError) -> Self {
         match error {
-            CreateError::Dial(DialError::BotBadTarget(_)) => {
-                Self::BotArgument(format!("targets[0]: {error}"))
-            }
-            CreateError::Dial(
-                DialError::ConfigDenies
-                | DialError::ConfigForbids
-                | DialError::ConfigDevProfile
-                | DialError::ConfigNoTrunk,
-            ) => Self::BotTargetDenied(error.to_string()),
+            CreateError::Dial(error) => refused_target(&error, "targets[0]"),
             CreateError::Quota(limit) => Self::BotTooManyCalls {
                 reason: error.to_string(),
                 retry_after: limit.retry_after(),

@@ -7,6 +7,7 @@ use axum::{
     extract::State,
     http::{HeaderName, Method, Response, StatusCode, header, request::Parts},
 };
+use graphophone_call::GroupVerb;
 use graphophone_graph::{
     compat::Compat,
     csdl,
@@ -17,9 +18,10 @@ use graphophone_graph::{
 use tracing::{debug, error, trace};
 
 use super::{
-    AppState, actions, batch, calls, operations, patch, read,
+    AppState, actions, batch, calls, operations, participants, patch, read,
     reply::{Refusal, Rendered, Reply, insert},
     request::{Ids, Request, root},
+    routing_groups,
 };
 use crate::auth::{AuthError, unix_now};
 
@@ -129,28 +131,51 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             Action::Reject => actions::reject::handle(request, body, id).await,
             Action::SendDtmfTones => actions::send_dtmf_tones::handle(request, body, id).await,
             Action::SubscribeToTone => actions::subscribe_to_tone::handle(request, body, id).await,
+            Action::Mute => actions::mute::handle(request, body, id, GroupVerb::MuteSelf).await,
+            Action::Unmute => actions::mute::handle(request, body, id, GroupVerb::UnmuteSelf).await,
+            Action::UpdateRecordingStatus => {
+                actions::update_recording_status::handle(request, body, id).await
+            }
             Action::AddLargeGalleryView => {
                 actions::app_hosted::add_large_gallery_view(request, body, id).await
             }
             Action::ChangeScreenSharingRole => {
                 actions::app_hosted::change_screen_sharing_role(request, body, id).await
             }
-            Action::Mute
-            | Action::Record
+            Action::Record
             | Action::RecordResponse
             | Action::Redirect
             | Action::StartRecording
             | Action::StartTranscription
             | Action::StopRecording
             | Action::StopTranscription
-            | Action::Transfer
-            | Action::Unmute
-            | Action::UpdateRecordingStatus => {
+            | Action::Transfer => {
                 calls::find(request, id)?;
                 let text = format!("The action {} is not supported yet", action.name());
                 Err(ApiError::BotWantsUnsupported(Cow::Owned(text)))
             }
         },
+        (Method::GET, Route::Participants(id)) => participants::list(request, id),
+        (Method::GET, Route::Participant(call, id)) => participants::get(request, call, id),
+        (Method::DELETE, Route::Participant(call, id)) => {
+            participants::delete(request, call, id).await
+        }
+        (Method::POST, Route::ParticipantsAction(id, action)) => {
+            participants::act_on_all(request, body, id, action).await
+        }
+        (Method::POST, Route::ParticipantAction(call, id, action)) => {
+            participants::act_on_one(request, body, (call, id), action).await
+        }
+        (Method::GET, Route::AudioRoutingGroups(id)) => routing_groups::list(request, id),
+        (Method::POST, Route::AudioRoutingGroups(id)) => {
+            routing_groups::create(request, body, id).await
+        }
+        (Method::GET, Route::AudioRoutingGroup(id)) => routing_groups::get(request, id),
+        (Method::PATCH, Route::AudioRoutingGroup(id)) => {
+            routing_groups::update(request, body, id).await
+        }
+        (Method::DELETE, Route::AudioRoutingGroup(id)) => routing_groups::delete(request, id).await,
+        (_, Route::NoSuchParticipant(id)) => Err(participants::absent(request, id)),
         (_, Route::NoSuchCall) => Err(ApiError::BotCallNotFound),
         (_, Route::NoSuchOperation(_)) => Err(ApiError::BotOperationNotFound),
         (_, Route::Unsupported(id, part)) => {
@@ -168,6 +193,12 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             | Route::Call(_)
             | Route::Operations(_)
             | Route::Operation(..)
+            | Route::Participants(_)
+            | Route::Participant(..)
+            | Route::ParticipantsAction(..)
+            | Route::ParticipantAction(..)
+            | Route::AudioRoutingGroups(_)
+            | Route::AudioRoutingGroup(_)
             | Route::Action(..),
         ) => Err(ApiError::BotMethodNotAllowed),
     }
@@ -181,8 +212,15 @@ fn allowed(route: Route, compat: Compat) -> &'static str {
             Compat::Open => "GET, PATCH, DELETE",
             Compat::StrictBeta | Compat::StrictV1 => "GET, DELETE",
         },
-        Route::Operations(_) | Route::Operation(..) | Route::Metadata => "GET",
+        Route::Operations(_)
+        | Route::Operation(..)
+        | Route::Participants(_)
+        | Route::Metadata => "GET",
         Route::Batch | Route::LogTeleconferenceDeviceQuality => "POST",
+        Route::Participant(..) => "GET, DELETE",
+        Route::ParticipantsAction(..) | Route::ParticipantAction(..) => "POST",
+        Route::AudioRoutingGroups(_) => "GET, POST",
+        Route::AudioRoutingGroup(_) => "GET, PATCH, DELETE",
         Route::Action(
             _,
             Action::AddLargeGalleryView
@@ -193,12 +231,16 @@ fn allowed(route: Route, compat: Compat) -> &'static str {
             | Action::CancelMediaProcessing
             | Action::Reject
             | Action::SendDtmfTones
-            | Action::SubscribeToTone,
+            | Action::SubscribeToTone
+            | Action::Mute
+            | Action::Unmute
+            | Action::UpdateRecordingStatus,
         ) => "POST",
         Route::Action(..)
         | Route::Unsupported(..)
         | Route::NoSuchCall
         | Route::NoSuchOperation(_)
+        | Route::NoSuchParticipant(_)
         | Route::Unknown => "",
     }
 }

@@ -20,6 +20,15 @@ pub(crate) async fn take(state: &AppState, call: IncomingCall) {
     if state.is_stopping() {
         return refuse("the server is stopping");
     }
+    if let Some(key) = state.calls().conference_for(&call.to_user) {
+        info!(sip_call_id = call.sip_call_id, conference = key.name, "a telephone dials in");
+        let IncomingCall { from, leg, dialog, .. } = call;
+        if let Err(leg) = state.calls().dial_in(&key, participant(&from), leg, dialog) {
+            warn!(conference = key.name, "incoming call refused: no bot is in the conference");
+            leg.command(LegCommand::Reject(RejectReason::None));
+        }
+        return;
+    }
     let Some((app, bot)) = state.bot_for(&call.to_user) else {
         warn!(sip_call_id = call.sip_call_id, "incoming call refused: no [[route]] for its number");
         return call.leg.not_found();
@@ -49,6 +58,15 @@ pub(crate) async fn take(state: &AppState, call: IncomingCall) {
     if let Err(error) = state.calls().incoming(details, call.leg, call.dialog).await {
         debug!(call_id = %id, %error, "incoming call is not taken");
     }
+}
+
+/// A caller as a participant of a conference.
+fn participant(party: &Party) -> graphophone_call::Identity {
+    caller(party).to_domain().unwrap_or(graphophone_call::Identity {
+        kind: graphophone_call::IdentityKind::Phone,
+        id: None,
+        display_name: None,
+    })
 }
 
 fn caller(party: &Party) -> IdentitySet {

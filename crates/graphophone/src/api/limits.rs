@@ -37,6 +37,7 @@ pub(super) fn of(config: &Config) -> Value {
         "calls": {
             "atOneTime": config.limits.calls,
             "queuedOperations": config.limits.queued_operations,
+            "participants": config.limits.participants,
         },
         "connections": config.limits.connections,
         "requests": {

@@ -13,13 +13,16 @@ pub(crate) mod incoming;
 mod keys;
 mod limits;
 mod lists;
+mod new_call;
 mod operations;
+mod participants;
 mod patch;
 mod phone;
 mod read;
 mod repeated;
 mod reply;
 mod request;
+mod routing_groups;
 mod samples;
 mod state;
 

@@ -6,16 +6,18 @@ use graphophone_graph::{
     error::ApiError,
     odata::{self, query::Shape},
 };
+use serde_json::Value;
 
 use super::{
     calls::{as_graph, find},
-    lists, operations,
+    lists, operations, participants,
     reply::Reply,
     request::Request,
+    routing_groups,
 };
 
 /// What `$expand` can show of a call.
-const EXPANDABLE: &[&str] = &["operations"];
+const EXPANDABLE: &[&str] = &["audioRoutingGroups", "operations", "participants"];
 
 /// Graph "Get call".
 pub(super) async fn call(request: &Request<'_>, id: CallId) -> Result<Reply, ApiError> {
@@ -25,7 +27,14 @@ pub(super) async fn call(request: &Request<'_>, id: CallId) -> Result<Reply, Api
     // What is expanded is shown whether it is selected or not.
     let mut rendered = odata::select(rendered, &query.selection);
     for part in &query.expand {
-        let (items, next) = operations::expanded(request, id, &part.selection).await?;
+        let selected = |all: Vec<Value>| {
+            all.into_iter().map(|item| odata::select(item, &part.selection)).collect()
+        };
+        let (items, next) = match part.name {
+            "participants" => (selected(participants::all(&view)), None),
+            "audioRoutingGroups" => (selected(routing_groups::all(&view)), None),
+            _ => operations::expanded(request, id, &part.selection).await?,
+        };
         rendered[part.name] = items.into();
         if let Some(next) = next {
             rendered[format!("{}@odata.nextLink", part.name)] = next.into();

@@ -156,6 +156,25 @@ impl Config {
                 faults.add("app.calling_webhook", refusal.to_string());
             }
         }
+        let mut conferences = BTreeSet::new();
+        for conference in &self.conferences {
+            let (name, tenant) = (&conference.name, conference.tenant);
+            if name.is_empty() {
+                faults.add("conference.name", "empty: bots join a conference by its name");
+            }
+            if !conferences.insert((tenant, name)) {
+                faults.add("conference.name", format!("{name:?} stands twice"));
+            }
+            match tenant {
+                Some(tenant) if !tenants.contains(&tenant) => faults
+                    .add("conference.tenant", format!("there is no [[tenant]] with id {tenant}")),
+                None if tenants.len() != 1 => faults.add(
+                    "conference.tenant",
+                    format!("there are several tenants: say whose {name:?} is"),
+                ),
+                Some(_) | None => {}
+            }
+        }
         for route in &self.routes {
             if !apps.contains(&route.app) {
                 faults.add("route.app", format!("there is no [[app]] with id {}", route.app));
@@ -230,6 +249,7 @@ impl Config {
         let zero = "must be more than zero";
         for (setting, value) in [
             ("limits.calls", self.limits.calls as u64),
+            ("limits.participants", self.limits.participants as u64),
             ("limits.queued_operations", self.limits.queued_operations as u64),
             ("limits.connections", self.limits.connections as u64),
             ("prompts.max_bytes", self.prompts.max_bytes.0),

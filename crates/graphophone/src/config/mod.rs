@@ -54,6 +54,8 @@ pub struct Config {
     pub trunks: Vec<TrunkSection>,
     #[serde(default, rename = "route")]
     pub routes: Vec<Route>,
+    #[serde(default, rename = "conference")]
+    pub conferences: Vec<ConferenceSection>,
     pub dial: Dial,
     pub prompts: PromptsSection,
     pub callbacks: Callbacks,
@@ -185,6 +187,15 @@ sections! {
     }
     /// `[[route]]`
     Route { to: Pattern, app: Uuid, }
+    /// `[[conference]]`
+    ConferenceSection {
+        name: String,
+        tenant: Option<Uuid>,
+        to: Option<Pattern>,
+        passcode: Option<Secret>,
+        #[serde(default)]
+        without_bot: bool,
+    }
     /// `[dial]`
     Dial {
         allow: Vec<Pattern>,
@@ -220,7 +231,7 @@ sections! {
         redirects: Redirects,
     }
     /// `[limits]`
-    Limits { calls: usize, queued_operations: usize, connections: usize, }
+    Limits { calls: usize, participants: usize, queued_operations: usize, connections: usize, }
     /// `[admission]`
     AdmissionSection {
         enabled: bool,

@@ -8,8 +8,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures::future::{BoxFuture, OptionFuture};
 use graphophone_call::{
-    Call, CallState, Command, Input, LegCommand, LegEvent, Operation, OperationId, Output,
-    ResultInfo,
+    Call, CallState, Command, ConferenceEvent, ConferenceRequest, GroupCommand, Input, LegCommand,
+    LegEvent, Operation, OperationId, Output, ResultInfo,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
 use graphophone_media::engine::StreamEvent;
@@ -24,7 +24,9 @@ use tracing::{debug, error, info, trace, warn};
 use super::{
     audio::Audio,
     backlog::{Backlog, Change, is_lasting},
+    conference::Place,
     ledger::{Entry, unix_millis},
+    participants::GroupView,
     quota::Permit,
     registry::{Listed, Shared},
     request::{CommandError, Once, Reply, Request, View},
@@ -37,6 +39,8 @@ pub(super) enum Line {
     Dial(Dialler),
     /// An incoming leg that rings.
     Ringing(LegHandle),
+    /// A place in a conference, to be taken after the first commit.
+    Place(Box<dyn FnOnce(LegSinks) -> Place + Send>),
 }
 
 /// Dials, and says how that went. Dropping what it returns gives the call up.
@@ -54,6 +58,8 @@ pub(super) struct CallTask {
     sinks: LegSinks,
     dialling: OptionFuture<Dialling>,
     leg: Option<LegHandle>,
+    /// What a group call has instead of a leg.
+    place: Option<Place>,
     audio: Audio,
     backlog: Option<Backlog>,
     /// What the next process needs to end the leg's dialog.
@@ -84,6 +90,7 @@ impl CallTask {
             state: call.state(),
             media_active: None,
             tone: None,
+            group: GroupView::default(),
             result: None,
             details: Arc::new(details),
         };
@@ -103,6 +110,7 @@ impl CallTask {
             sinks: LegSinks { signals: signal_sender, stream: stream_sender },
             dialling: None.into(),
             leg: None,
+            place: None,
             audio: Audio::new(owner, shared.prompts.clone()),
             backlog: None,
             dialog,
@@ -137,6 +145,7 @@ impl CallTask {
         let _ = born.send(Ok(self.view.clone()));
         match line {
             Line::Dial(dial) => self.dialling = Some(dial(self.sinks.clone())).into(),
+            Line::Place(take) => self.place = Some(take(self.sinks.clone())),
             Line::Ringing(leg) => {
                 leg.attach(self.sinks.clone());
                 self.leg = Some(leg);
@@ -304,13 +313,15 @@ impl CallTask {
                 }
                 Output::CommitOperation(operation) => operations.push(operation),
                 Output::Notify(notification) => notifications.push(notification),
-                output @ (Output::Fetch { .. } | Output::SendTones { .. } | Output::Leg(_)) => {
-                    effects.push(output);
-                }
+                output @ (Output::Fetch { .. }
+                | Output::SendTones { .. }
+                | Output::Leg(_)
+                | Output::Conference(_)) => effects.push(output),
             }
         }
         self.view.set_media(self.call.media_active());
         self.view.tone = self.call.last_tone();
+        self.view.group.update(&self.call);
         if !state_changed && operations.is_empty() && notifications.is_empty() {
             return (Change { effects, ..Change::default() }, operations);
         }
@@ -394,14 +405,14 @@ impl CallTask {
         for (reply, made) in change.replies {
             let _ = reply.send(Ok(made));
         }
-        if change.keeps_dialog
-            && let Some(leg) = &self.leg
-        {
-            leg.dialog_is_kept();
+        if change.keeps_dialog {
+            self.leg.iter().for_each(LegHandle::dialog_is_kept);
+            self.place.iter().for_each(Place::dialogs_are_kept);
         }
         for effect in change.effects {
             match effect {
                 Output::Leg(command) => self.command_leg(command),
+                Output::Conference(request) => self.ask_conference(request),
                 Output::Fetch { operation, prompts } => self.audio.fetch(operation, prompts),
                 Output::SendTones { operation, tones, delay } => {
                     self.audio.send_tones(operation, &tones, delay);
@@ -417,6 +428,9 @@ impl CallTask {
     }
 
     fn command_leg(&mut self, command: LegCommand) {
+        if let Some(place) = &self.place {
+            return place.command(&command);
+        }
         match &self.leg {
             Some(leg) => leg.command(command),
             // Not dialled yet: without the future no INVITE leaves any more, or it is cancelled,
@@ -429,11 +443,26 @@ impl CallTask {
         }
     }
 
+    /// What cannot be asked for ends as the operation that it was asked by.
+    fn ask_conference(&mut self, request: ConferenceRequest) {
+        let operation = match &request {
+            ConferenceRequest::Act { operation, .. } => Some(*operation),
+            ConferenceRequest::Remove(_) | ConferenceRequest::Route(_) => None,
+        };
+        let Some(Err(result)) = self.place.as_ref().map(|place| place.ask(request)) else { return };
+        warn!(call_id = %self.view.details.id, message = result.message, "a conference is not asked");
+        if let Some(operation) = operation {
+            let event = ConferenceEvent::Done { operation, outcome: Err(result) };
+            self.follow_ups.push_back(Input::Leg(LegEvent::Conference(event)));
+        }
+    }
+
     /// Writes down what the far end has acknowledged since, and leaves the map of calls. In this
     /// order: who asks for an operation meanwhile waits for this task, then reads the store.
     async fn close_books(mut self) {
         // Dropping the leg ends it, if it is not gone yet; the stream goes with it.
         self.leg = None;
+        self.place = None;
         self.audio.close();
         let operations: Vec<(Operation, Receipt)> = self
             .audio
@@ -471,5 +500,11 @@ fn begins_something(command: &Command) -> bool {
         | Command::KeepAlive
         | Command::CancelMediaProcessing { .. }
         | Command::SubscribeToTone { .. } => false,
+        Command::Group(command) => match command {
+            GroupCommand::Act { verb, .. } => !verb.is_immediate(),
+            GroupCommand::Remove(_)
+            | GroupCommand::PutRoutingGroup { .. }
+            | GroupCommand::DeleteRoutingGroup(_) => false,
+        },
     }
 }

@@ -1,5 +1,6 @@
 //! From a Graph identity to something SIP can dial, by the rules of `[dial]`.
 
+use graphophone_call::{Identity, IdentityKind};
 use graphophone_sip::DialledUri;
 
 use crate::config::{Config, Pattern, Profile};
@@ -11,6 +12,18 @@ pub enum Target {
     User(String),
     /// `identity.phone.id`: an E.164 number, or a SIP URI as it stands.
     Phone(String),
+}
+
+impl Target {
+    /// The target that an identity names; `None` of a bot, and of one without an id.
+    pub fn of(identity: &Identity) -> Option<Self> {
+        let id = identity.id.clone()?;
+        match identity.kind {
+            IdentityKind::User => Some(Self::User(id)),
+            IdentityKind::Phone => Some(Self::Phone(id)),
+            IdentityKind::Application => None,
+        }
+    }
 }
 
 /// How to reach it.

@@ -161,6 +161,7 @@ fn new_notification(
         | Notification::Established
         | Notification::Media { .. }
         | Notification::Tone { .. }
+        | Notification::Roster(_)
         | Notification::Terminating
         | Notification::Rejected
         | Notification::Terminated(_) => None,

@@ -300,7 +300,8 @@ fn prompts(operation: &Operation) -> &[MediaPrompt] {
         OperationKind::PlayPrompt { prompts, .. } => prompts,
         OperationKind::CancelMediaProcessing
         | OperationKind::SubscribeToTone
-        | OperationKind::SendDtmfTones { .. } => &[],
+        | OperationKind::SendDtmfTones { .. }
+        | OperationKind::Group(_) => &[],
     }
 }
 

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+mod group;
+
 use graphophone_call::{
     CompletionReason, MediaPrompt, Operation, OperationId, OperationKind, OperationStatus,
     ResultInfo, Tone,
 };
 use graphophone_graph::resource::receipt::Receipt;
 use serde::{Deserialize, Serialize};
+
+use self::group::StoredVerb;
 
 /// An operation as JSON in the store's `body_json`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,6 +32,7 @@ enum StoredKind {
     },
     CancelMediaProcessing,
     SubscribeToTone,
+    Group(StoredVerb),
     /// RFC 4733 event codes, and the silence between two in milliseconds.
     SendDtmfTones {
         tones: Vec<u8>,
@@ -69,18 +74,12 @@ impl StoredOperation {
         Self {
             kind: match &operation.kind {
                 OperationKind::PlayPrompt { prompts, looping } => StoredKind::PlayPrompt {
-                    prompts: prompts
-                        .iter()
-                        .map(|prompt| StoredPrompt {
-                            uri: prompt.uri.clone(),
-                            resource_id: prompt.resource_id.clone(),
-                            repeat: prompt.repeat,
-                        })
-                        .collect(),
+                    prompts: prompts.iter().map(StoredPrompt::new).collect(),
                     looping: *looping,
                 },
                 OperationKind::CancelMediaProcessing => StoredKind::CancelMediaProcessing,
                 OperationKind::SubscribeToTone => StoredKind::SubscribeToTone,
+                OperationKind::Group(verb) => StoredKind::Group(StoredVerb::new(verb)),
                 OperationKind::SendDtmfTones { tones, delay } => StoredKind::SendDtmfTones {
                     tones: tones.iter().map(|tone| tone.event_code()).collect(),
                     delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
@@ -107,18 +106,12 @@ impl StoredOperation {
             id,
             kind: match self.kind {
                 StoredKind::PlayPrompt { prompts, looping } => OperationKind::PlayPrompt {
-                    prompts: prompts
-                        .into_iter()
-                        .map(|prompt| MediaPrompt {
-                            uri: prompt.uri,
-                            resource_id: prompt.resource_id,
-                            repeat: prompt.repeat,
-                        })
-                        .collect(),
+                    prompts: prompts.into_iter().map(StoredPrompt::into_domain).collect(),
                     looping,
                 },
                 StoredKind::CancelMediaProcessing => OperationKind::CancelMediaProcessing,
                 StoredKind::SubscribeToTone => OperationKind::SubscribeToTone,
+                StoredKind::Group(verb) => OperationKind::Group(verb.into_domain()),
                 StoredKind::SendDtmfTones { tones, delay_ms } => OperationKind::SendDtmfTones {
                     tones: tones.into_iter().filter_map(Tone::from_event_code).collect(),
                     delay: Duration::from_millis(delay_ms),
@@ -138,6 +131,20 @@ impl StoredOperation {
             result: self.result.map(StoredResult::into_domain),
         };
         (operation, self.receipt)
+    }
+}
+
+impl StoredPrompt {
+    fn new(prompt: &MediaPrompt) -> Self {
+        Self {
+            uri: prompt.uri.clone(),
+            resource_id: prompt.resource_id.clone(),
+            repeat: prompt.repeat,
+        }
+    }
+
+    fn into_domain(self) -> MediaPrompt {
+        MediaPrompt { uri: self.uri, resource_id: self.resource_id, repeat: self.repeat }
     }
 }
 

@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use super::{
     ledger::{Entry, Ledger, parse_operation},
+    participants::GroupView,
     request::View,
 };
 use crate::outbox::Outbox;
@@ -74,6 +75,7 @@ pub async fn recover(store: &Store, outbox: &Outbox) -> Result<Vec<CallRecord>, 
             state: CallState::Terminated,
             media_active: None,
             tone: None,
+            group: GroupView::default(),
             result: Some(result.clone()),
             details: Arc::new(details),
         };

@@ -21,9 +21,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     admission::Reason,
     call_task::{CallTask, Line},
+    conference::{ConferenceAudio, ConferenceRules, Conferences},
     dial::{DialError, DialRules, Route, Target},
     door::Door,
     ledger::Ledger,
+    participants::GroupView,
     quota::{DialLimits, Permit, Quota, QuotaError},
     request::{CommandError, Once, Request, View},
 };
@@ -35,21 +37,22 @@ const REQUESTS: usize = 64;
 /// All live calls of this server. Clones share them.
 #[derive(Clone)]
 pub struct Calls {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) prompts: Prompts,
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) dial: DialRules,
     pub(super) quota: Quota,
     max_calls: usize,
-    door: Door,
+    pub(super) door: Door,
+    pub(super) conferences: Conferences,
     pub(super) sip: OnceLock<Endpoint>,
     begun: Instant,
     calls: Mutex<HashMap<CallId, Entry>>,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     /// No call is to begin, and each to end when what it plays has ended.
     pub(super) draining: CancellationToken,
     /// Every call is to end, and no new one to begin.
@@ -80,14 +83,14 @@ struct Entry {
 }
 
 /// How a call begins, beside its machine and its details.
-struct Begun {
-    line: Line,
-    /// What ends its SIP dialog after a crash.
-    dialog: Option<String>,
+pub(super) struct Begun {
+    pub(super) line: Line,
+    /// What ends its SIP dialogs after a crash: one in each line.
+    pub(super) dialog: Option<String>,
     /// The request that asked for it, if that must not be carried out again.
-    once: Option<Once>,
+    pub(super) once: Option<Once>,
     /// Its place among the outgoing calls of its application.
-    permit: Option<Permit>,
+    pub(super) permit: Option<Permit>,
 }
 
 /// What a [`Calls`] is made of.
@@ -108,6 +111,8 @@ pub struct CallsParts {
     pub max_calls: usize,
     /// Whether the load leaves room for new ones.
     pub door: Door,
+    /// What there is to know of conferences.
+    pub conferences: ConferenceRules,
 }
 
 /// Why a call is not made. Nothing was dialled or stored.
@@ -147,6 +152,7 @@ impl Calls {
                 quota: Quota::new(parts.dial_limits),
                 max_calls: parts.max_calls,
                 door: parts.door,
+                conferences: Conferences::new(parts.conferences),
                 sip: OnceLock::new(),
                 begun: Instant::now(),
                 calls: Mutex::default(),
@@ -161,6 +167,11 @@ impl Calls {
     /// Names the endpoint that carries the calls. The first one stays.
     pub fn attach(&self, sip: Endpoint) {
         let _ = self.shared.sip.set(sip);
+    }
+
+    /// Names what conferences are heard by. The first one stays.
+    pub fn attach_audio(&self, audio: ConferenceAudio) {
+        self.shared.conferences.attach(audio);
     }
 
     /// The outbox, to hold a call's notifications back until a response is written.
@@ -224,7 +235,7 @@ impl Calls {
         self.start(call, details, begun).await
     }
 
-    async fn start(
+    pub(super) async fn start(
         &self,
         call: Call,
         details: CallDetails,
@@ -277,10 +288,19 @@ impl Calls {
                 state,
                 media_active: None,
                 tone: None,
+                group: GroupView::default(),
                 result: None,
                 details: Arc::new(details),
             })
         }))
+    }
+
+    /// Whether a target may be dialled, by the rules.
+    ///
+    /// # Errors
+    /// [`DialError`].
+    pub fn check_target(&self, target: &Target) -> Result<(), DialError> {
+        self.shared.dial.route(target).map(drop)
     }
 
     /// All live calls of an application, oldest first, each with a number that rises with their
@@ -402,7 +422,7 @@ impl Calls {
 }
 
 impl Shared {
-    async fn place_call(
+    pub(super) async fn place_call(
         self: Arc<Self>,
         route: Route,
         app: AppId,
@@ -456,7 +476,7 @@ impl Shared {
 }
 
 /// How long to ring: the bot's wish (beta `ringingTimeoutInSeconds`), else the configuration's.
-fn ring_for(settings: &Settings, details: &CallDetails) -> Duration {
+pub(super) fn ring_for(settings: &Settings, details: &CallDetails) -> Duration {
     details.ringing_seconds.map_or(settings.ring_for, |seconds| Duration::from_secs(seconds.into()))
 }
 

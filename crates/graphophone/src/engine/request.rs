@@ -9,6 +9,8 @@ use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
 use graphophone_store::{RequestRecord, StoreError, UnixMillis};
 use tokio::sync::oneshot;
 
+use super::participants::GroupView;
+
 /// What others see of a call without asking its task.
 #[derive(Clone, Debug)]
 pub struct View {
@@ -18,6 +20,8 @@ pub struct View {
     pub media_active: Option<bool>,
     /// The last key press that the bot was told of, with its number.
     pub tone: Option<(Tone, u64)>,
+    /// What there is to know of its group.
+    pub group: GroupView,
     /// Why it ended.
     pub result: Option<ResultInfo>,
     /// What was asked at its creation or answer.
@@ -148,6 +152,7 @@ mod tests {
             state: CallState::Establishing,
             media_active: None,
             tone: None,
+            group: GroupView::default(),
             result: None,
             details: Arc::new(details),
         };

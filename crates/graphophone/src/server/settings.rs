@@ -12,7 +12,7 @@ use graphophone_sip::{EndpointConfig, IncomingRefer, PhoneAccount, Trunk};
 use crate::{
     auth::{AppSettings, AuthSettings, IssuerSettings, Secret},
     config::{self, CompatMode, Config, MediaIo, Profile, SipListen},
-    engine::{AdmissionLimits, DialLimits},
+    engine::{AdmissionLimits, ConferenceRules, DialLimits, MeetingKey, NamedConference},
     prompts::{FetchLimits, Settings as PromptsSettings},
 };
 
@@ -90,6 +90,28 @@ pub(super) fn call_settings(config: &Config) -> graphophone_call::Settings {
         longest_outgoing: Some(config.dial.max_call.0),
         notify_cut_operations: config.operations.notify_on_hang_up,
         ..graphophone_call::Settings::default()
+    }
+}
+
+/// Threads that mix conferences: as many as the engine has.
+pub(super) fn room_threads(config: &Config) -> NonZeroUsize {
+    engine_config(config).threads
+}
+
+pub(super) fn conference_rules(config: &Config) -> ConferenceRules {
+    let first = config.tenants.first().map(|tenant| tenant.id);
+    let named = |section: &config::ConferenceSection| {
+        let tenant = TenantId::new(section.tenant.or(first)?);
+        Some(NamedConference {
+            key: MeetingKey { tenant, name: section.name.clone() },
+            to: section.to.clone(),
+            passcode: section.passcode.clone(),
+            without_bot: section.without_bot,
+        })
+    };
+    ConferenceRules {
+        named: config.conferences.iter().filter_map(named).collect(),
+        most_participants: config.limits.participants,
     }
 }
 

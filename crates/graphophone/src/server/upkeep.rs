@@ -19,7 +19,10 @@ pub(super) async fn release(sip: &Endpoint, left: &[CallRecord]) {
         return;
     }
     info!(dialogs = left.len(), "releasing what an earlier process left on the line");
-    let dialogs: Vec<String> = left.iter().filter_map(|call| call.dialog.clone()).collect();
+    // A group call has several: one in each line.
+    let dialogs = left.iter().filter_map(|call| call.dialog.as_deref()).flat_map(str::lines);
+    let dialogs: Vec<String> =
+        dialogs.filter(|dialog| !dialog.is_empty()).map(str::to_owned).collect();
     sip.release(&dialogs).await;
 }
 

@@ -83,7 +83,8 @@ async fn both(
 ) -> (String, String) {
     let never = (Uuid::from_u128(0xdead).to_string(), Uuid::from_u128(0xbeef).to_string());
     let of = |(call, operation): (&str, &str)| {
-        template.replace("{call}", call).replace("{operation}", operation)
+        let path = template.replace("{call}", call).replace("{operation}", operation);
+        path.replace("{participant}", operation).replace("{group}", operation)
     };
     // The path comes back in the headers of the legacy root.
     let hide = |text: String, (call, operation): (&str, &str)| {

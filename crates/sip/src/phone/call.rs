@@ -334,6 +334,7 @@ impl PhoneCall {
                             | LegEvent::Answered
                             | LegEvent::Tone(_)
                             | LegEvent::ReferAccepted
+                            | LegEvent::Conference(_)
                             | LegEvent::Ended(_) => {}
                         }
                         if let Some(stage) = self.notice(event) {
@@ -377,6 +378,7 @@ impl PhoneCall {
                 None
             }
             LegEvent::Media { .. }
+            | LegEvent::Conference(_)
             | LegEvent::ReferAccepted
             | LegEvent::ReferRefused
             | LegEvent::ReferEnded(_) => None,

@@ -197,6 +197,7 @@ impl Leg {
                 | LegEvent::ReferAccepted
                 | LegEvent::ReferRefused
                 | LegEvent::ReferEnded(_)
+                | LegEvent::Conference(_)
                 | LegEvent::Ended(_)) => panic!("{other:?} instead of media"),
             }
         }

@@ -5,10 +5,12 @@ pub(super) mod app_hosted;
 pub(super) mod cancel_media_processing;
 pub(super) mod keep_alive;
 pub(super) mod log_teleconference_device_quality;
+pub(super) mod mute;
 pub(super) mod play_prompt;
 pub(super) mod reject;
 pub(super) mod send_dtmf_tones;
 pub(super) mod subscribe_to_tone;
+pub(super) mod update_recording_status;
 
 use axum::http::StatusCode;
 use graphophone_call::{CallId, Command, Operation};
@@ -17,7 +19,11 @@ use graphophone_graph::{error::ApiError, resource::operation};
 use super::{reply::Reply, request::Request};
 
 /// Gives a command that makes an operation to its call.
-async fn operate(request: &Request<'_>, call: CallId, command: Command) -> Result<Reply, ApiError> {
+pub(super) async fn operate(
+    request: &Request<'_>,
+    call: CallId,
+    command: Command,
+) -> Result<Reply, ApiError> {
     let calls = request.state.calls();
     let hold = calls.outbox().hold(call);
     let operation = calls.command(request.owner(), call, command, None, None).await?;

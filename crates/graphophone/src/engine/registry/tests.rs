@@ -42,6 +42,7 @@ impl Kit {
             dial_limits: Default::default(),
             max_calls: 2,
             door: Door::default(),
+            conferences: ConferenceRules::default(),
         });
         Self { calls, store, _directory: directory }
     }

@@ -216,6 +216,7 @@ impl Bench {
             | LegEvent::Answered
             | LegEvent::Media { .. }
             | LegEvent::Tone(_)
+            | LegEvent::Conference(_)
             | LegEvent::ReferAccepted
             | LegEvent::ReferRefused
             | LegEvent::ReferEnded(_) => None,

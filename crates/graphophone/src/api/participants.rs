@@ -1,0 +1,178 @@
+//! `/communications/calls/{id}/participants`: who is in a call, and what is done with them.
+
+use std::sync::Arc;
+
+use axum::{body::Body, http::StatusCode};
+use graphophone_call::{
+    CallId, Command, GroupCommand, GroupVerb, Invitation, OperationId, ParticipantId, Rejection,
+};
+use graphophone_graph::{
+    action::{configure_mixer, invite, mute, mute_all, start_hold_music},
+    error::ApiError,
+    odata::{self, query::Shape},
+    path::{ParticipantAction, ParticipantsAction},
+    resource::{participant::Participant, roster},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{actions, calls, lists, reply::Reply, request::Request};
+use crate::{
+    auth::Role,
+    engine::{Target, View},
+};
+
+/// Graph "List participants".
+pub(super) fn list(request: &Request<'_>, id: CallId) -> Result<Reply, ApiError> {
+    let view = calls::find(request, id)?;
+    let items = all(&view).into_iter().map(|item| (0, item)).collect();
+    lists::whole(request, &format!("calls/{id}/participants"), items)
+}
+
+/// All who are in a call, as they are shown.
+pub(super) fn all(view: &View) -> Vec<Value> {
+    roster::render_all(&view.roster())
+}
+
+/// Graph "Get participant".
+pub(super) fn get(
+    request: &Request<'_>,
+    id: CallId,
+    participant: ParticipantId,
+) -> Result<Reply, ApiError> {
+    let query = request.options(Shape::Object(&[]))?;
+    let roster = calls::find(request, id)?.roster();
+    let found = roster.get(participant).filter(|found| !found.is_hidden);
+    let found = found.ok_or(Rejection::ParticipantAbsent)?;
+    let rendered = roster::render(&request.service(), id, found, roster.sequence);
+    Ok(Reply::json(StatusCode::OK, odata::select(rendered, &query.selection)))
+}
+
+/// Graph "Delete participant".
+pub(super) async fn delete(
+    request: &Request<'_>,
+    id: CallId,
+    participant: ParticipantId,
+) -> Result<Reply, ApiError> {
+    calls::find(request, id)?;
+    let calls = request.state.calls();
+    let hold = calls.outbox().hold(id);
+    let command = Command::Group(GroupCommand::Remove(participant));
+    calls.command(request.owner(), id, command, None, None).await?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT).holding(hold))
+}
+
+/// An id that nobody can have.
+pub(super) fn absent(request: &Request<'_>, id: CallId) -> ApiError {
+    match calls::find(request, id) {
+        Ok(_) => Rejection::ParticipantAbsent.into(),
+        Err(error) => error,
+    }
+}
+
+/// An action on all participants.
+pub(super) async fn act_on_all(
+    request: &Request<'_>,
+    body: Body,
+    id: CallId,
+    action: ParticipantsAction,
+) -> Result<Reply, ApiError> {
+    calls::find(request, id)?;
+    let body = request.json(body).await?;
+    let (version, compat) = (request.version(), request.compat());
+    let (verb, client_context) = match action {
+        ParticipantsAction::Invite => {
+            if !request.caller.has(Role::InitiateGroupCall) {
+                return Err(ApiError::BotRoleMissing);
+            }
+            let asked = invite::parse(&body, version, compat)?;
+            let mut invited = invitations(request, &asked.participants, "participants")?;
+            invited[0].replaces = asked.replaces;
+            (GroupVerb::Invite(invited.into()), asked.client_context)
+        }
+        ParticipantsAction::MuteAll => {
+            let asked = mute_all::parse(&body, version, compat)?;
+            (GroupVerb::MuteAll(asked.participants.into()), asked.client_context)
+        }
+        ParticipantsAction::ConfigureMixer => {
+            let asked = configure_mixer::parse(&body, version, compat)?;
+            (GroupVerb::ConfigureMixer(asked.levels.into()), asked.client_context)
+        }
+    };
+    actions::operate(request, id, command(verb, client_context)).await
+}
+
+/// An action on one participant.
+pub(super) async fn act_on_one(
+    request: &Request<'_>,
+    body: Body,
+    (id, participant): (CallId, ParticipantId),
+    action: ParticipantAction,
+) -> Result<Reply, ApiError> {
+    calls::find(request, id)?;
+    let body = request.json(body).await?;
+    let (version, compat) = (request.version(), request.compat());
+    let (verb, client_context) = match action {
+        ParticipantAction::StartHoldMusic => {
+            let asked = start_hold_music::parse(&body, version, compat)?;
+            if let Some(prompt) = &asked.custom_prompt {
+                request.state.prompt_guard().check_uri(&prompt.uri).map_err(|refusal| {
+                    ApiError::BotArgument(format!("customPrompt.mediaInfo.uri: {refusal}"))
+                })?;
+            }
+            let prompt = asked.custom_prompt;
+            (GroupVerb::StartHoldMusic { participant, prompt }, asked.client_context)
+        }
+        ParticipantAction::StopHoldMusic => {
+            (GroupVerb::StopHoldMusic(participant), mute::parse(&body, version, compat)?)
+        }
+        ParticipantAction::Mute => {
+            (GroupVerb::Mute(participant), mute::parse(&body, version, compat)?)
+        }
+        ParticipantAction::Unmute => {
+            (GroupVerb::Unmute(participant), mute::parse(&body, version, compat)?)
+        }
+    };
+    let mut reply = actions::operate(request, id, command(verb, client_context)).await?;
+    match action {
+        // Graph answers these as accepted, with the operation.
+        ParticipantAction::StartHoldMusic | ParticipantAction::StopHoldMusic => {
+            reply.status = StatusCode::ACCEPTED;
+        }
+        ParticipantAction::Mute | ParticipantAction::Unmute => {}
+    }
+    Ok(reply)
+}
+
+/// A command that makes an operation of the group.
+pub(super) fn command(verb: GroupVerb, client_context: Option<String>) -> Command {
+    let operation = OperationId::new(Uuid::new_v4());
+    Command::Group(GroupCommand::Act { operation, verb, client_context })
+}
+
+/// People to be called, each with an id of their own. All must be such as may be dialled: `list` is
+/// the name of the member that they stand in.
+pub(super) fn invitations(
+    request: &Request<'_>,
+    asked: &[Participant],
+    list: &str,
+) -> Result<Vec<Invitation>, ApiError> {
+    let invitation = |(index, asked): (usize, &Participant)| {
+        let nobody = || {
+            let text = format!("{list}[{index}]: name a user or a phone with an id");
+            ApiError::BotArgument(text)
+        };
+        let identity = asked.identity.to_domain().ok_or_else(nobody)?;
+        let target = Target::of(&identity).ok_or_else(nobody)?;
+        let routed = request.state.calls().check_target(&target);
+        routed.map_err(|error| calls::refused_target(&error, &format!("{list}[{index}]")))?;
+        Ok(Invitation {
+            participant: ParticipantId::new(Uuid::new_v4()),
+            identity: Arc::new(identity),
+            is_hidden: asked.flag("hidden"),
+            is_apart: asked.flag("removeFromDefaultAudioRoutingGroup"),
+            replaces: None,
+        })
+    };
+    asked.iter().enumerate().map(invitation).collect()
+}

@@ -1,0 +1,198 @@
+//! The people of a conference: their legs, and what carries news of them to its task.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures::future::BoxFuture;
+use graphophone_call::{LegEvent, ParticipantId, ResultInfo, Tone};
+use graphophone_media::engine::{StreamEvent, StreamHandle};
+use graphophone_sip::{LegHandle, LegSignal, LegSinks};
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::engine::quota::Permit;
+
+/// Signals and stream events that wait for one person's carrier.
+const EVENTS: usize = 64;
+
+/// What there is to know of one person.
+pub(super) enum News {
+    /// The leg is on its way.
+    Dialled(LegHandle),
+    Event(LegEvent),
+    Stream(Arc<StreamHandle>),
+    Dialog(String),
+}
+
+/// Tells how dialling went.
+pub(super) type Dialling = BoxFuture<'static, Result<LegHandle, ResultInfo>>;
+
+/// One whose leg is up, or on its way. Dropped, they are hung up.
+pub(super) struct Person {
+    leg: Option<LegHandle>,
+    pub(super) stream: Option<Arc<StreamHandle>>,
+    dialog: Option<String>,
+    _permit: Option<Permit>,
+    _carrier: AbortOnDropHandle<()>,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct People {
+    people: HashMap<ParticipantId, Person>,
+    /// The dialogs are others than were told last.
+    has_new_dialogs: bool,
+}
+
+/// Where carriers bring what they know.
+pub(super) type Tell = mpsc::Sender<(ParticipantId, News)>;
+
+impl People {
+    /// One who is being called.
+    pub(super) fn dial(
+        &mut self,
+        id: ParticipantId,
+        dialog: String,
+        permit: Permit,
+        dial: impl FnOnce(LegSinks) -> Dialling,
+        tell: Tell,
+    ) {
+        let (sinks, lines) = wire();
+        let dialling = dial(sinks);
+        let carrier = tokio::spawn(async move {
+            match dialling.await {
+                Ok(leg) => {
+                    let _ = tell.send((id, News::Dialled(leg))).await;
+                    carry(id, lines, tell).await;
+                }
+                Err(result) => {
+                    let _ = tell.send((id, News::Event(LegEvent::Ended(result)))).await;
+                }
+            }
+        });
+        self.add(id, None, dialog, Some(permit), carrier);
+    }
+
+    /// One whose telephone has dialled in: their leg rings here.
+    pub(super) fn take(&mut self, id: ParticipantId, leg: LegHandle, dialog: String, tell: Tell) {
+        let (sinks, lines) = wire();
+        leg.attach(sinks);
+        let carrier = tokio::spawn(carry(id, lines, tell));
+        self.add(id, Some(leg), dialog, None, carrier);
+    }
+
+    fn add(
+        &mut self,
+        id: ParticipantId,
+        leg: Option<LegHandle>,
+        dialog: String,
+        permit: Option<Permit>,
+        carrier: tokio::task::JoinHandle<()>,
+    ) {
+        self.has_new_dialogs = true;
+        let carrier = AbortOnDropHandle::new(carrier);
+        let dialog = Some(dialog);
+        let person = Person { leg, stream: None, dialog, _permit: permit, _carrier: carrier };
+        self.people.insert(id, person);
+    }
+
+    /// Takes what concerns the leg; the rest comes back.
+    pub(super) fn note(&mut self, id: ParticipantId, news: News) -> Option<News> {
+        // Who is gone is hung up by dropping their leg.
+        let person = self.people.get_mut(&id)?;
+        match news {
+            News::Dialled(leg) => person.leg = Some(leg),
+            News::Dialog(dialog) => {
+                person.dialog = Some(dialog);
+                self.has_new_dialogs = true;
+            }
+            News::Stream(stream) => {
+                person.stream = Some(Arc::clone(&stream));
+                return Some(News::Stream(stream));
+            }
+            News::Event(event) => return Some(News::Event(event)),
+        }
+        None
+    }
+
+    pub(super) fn stream(&self, id: ParticipantId) -> Option<&Arc<StreamHandle>> {
+        self.people.get(&id)?.stream.as_ref()
+    }
+
+    pub(super) fn answer(&self, id: ParticipantId) {
+        if let Some(leg) = self.people.get(&id).and_then(|person| person.leg.as_ref()) {
+            leg.command(graphophone_call::LegCommand::Answer);
+        }
+    }
+
+    /// Hangs somebody up, or notes that they are gone.
+    pub(super) fn remove(&mut self, id: ParticipantId) {
+        self.has_new_dialogs |= self.people.remove(&id).is_some();
+    }
+
+    /// What ends all dialogs after a crash, if it is another now than it was.
+    pub(super) fn new_dialogs(&mut self) -> Option<String> {
+        std::mem::take(&mut self.has_new_dialogs).then(|| self.dialogs())
+    }
+
+    /// What ends all dialogs after a crash: one in each line.
+    pub(super) fn dialogs(&self) -> String {
+        let mut all: Vec<&str> =
+            self.people.values().filter_map(|person| person.dialog.as_deref()).collect();
+        all.sort_unstable();
+        all.join("\n")
+    }
+
+    /// What was told of dialogs is durable.
+    pub(super) fn dialogs_are_kept(&self) {
+        let legs = self.people.values().filter_map(|person| person.leg.as_ref());
+        legs.for_each(LegHandle::dialog_is_kept);
+    }
+}
+
+/// A leg's queues, as its owner reads them.
+struct Lines {
+    signals: mpsc::Receiver<LegSignal>,
+    events: mpsc::Receiver<StreamEvent>,
+}
+
+fn wire() -> (LegSinks, Lines) {
+    let (signal_sender, signals) = mpsc::channel(EVENTS);
+    let (stream, events) = mpsc::channel(EVENTS);
+    (LegSinks { signals: signal_sender, stream }, Lines { signals, events })
+}
+
+/// Brings a leg's news to the conference, to its end.
+async fn carry(id: ParticipantId, mut lines: Lines, tell: Tell) {
+    loop {
+        let news = tokio::select! {
+            biased;
+            signal = lines.signals.recv() => match signal {
+                Some(LegSignal::Event(event)) => News::Event(event),
+                Some(LegSignal::Stream(stream)) => News::Stream(stream),
+                Some(LegSignal::Dialog(dialog)) => News::Dialog(dialog),
+                // Nobody of a conference is called because a telephone wants it.
+                Some(LegSignal::Referred(_)) => continue,
+                None => return,
+            },
+            Some(event) = lines.events.recv() => match event {
+                StreamEvent::Tone(code) => match Tone::from_event_code(code) {
+                    Some(tone) => News::Event(LegEvent::Tone(tone)),
+                    None => continue,
+                },
+                StreamEvent::Silent => {
+                    let text = "The far end sent no media for too long.";
+                    News::Event(LegEvent::Ended(ResultInfo::of_call(410, 301_005, text)))
+                }
+                StreamEvent::Finished(_)
+                | StreamEvent::Stopped(_)
+                | StreamEvent::Receiving
+                | StreamEvent::TonesSent(_)
+                | StreamEvent::TonesStopped(_) => continue,
+            },
+        };
+        let is_over = matches!(news, News::Event(LegEvent::Ended(_)));
+        if tell.send((id, news)).await.is_err() || is_over {
+            return;
+        }
+    }
+}
