@@ -212,10 +212,9 @@ fn allowed(route: Route, compat: Compat) -> &'static str {
             Compat::Open => "GET, PATCH, DELETE",
             Compat::StrictBeta | Compat::StrictV1 => "GET, DELETE",
         },
-        Route::Operations(_)
-        | Route::Operation(..)
-        | Route::Participants(_)
-        | Route::Metadata => "GET",
+        Route::Operations(_) | Route::Operation(..) | Route::Participants(_) | Route::Metadata => {
+            "GET"
+        }
         Route::Batch | Route::LogTeleconferenceDeviceQuality => "POST",
         Route::Participant(..) => "GET, DELETE",
         Route::ParticipantsAction(..) | Route::ParticipantAction(..) => "POST",
