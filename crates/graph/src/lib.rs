@@ -18,6 +18,7 @@ pub mod json;
 pub mod notification;
 pub mod odata;
 pub mod path;
+pub mod prompt_uri;
 pub mod resource;
 mod stored;
 pub mod subcode;

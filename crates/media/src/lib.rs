@@ -7,6 +7,7 @@
 
 pub mod analysis;
 pub mod codec;
+pub mod compressed;
 pub mod dtmf;
 pub mod ear;
 pub mod engine;

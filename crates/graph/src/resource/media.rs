@@ -16,7 +16,7 @@ pub const MAX_PREFETCH: usize = 100;
 /// Graph `mediaInfo`: a file and the key to cache it by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaInfo {
-    /// Absolute http or https URI, as it came.
+    /// Absolute http or https URI, or in open mode a [`crate::prompt_uri`], as it came.
     pub uri: String,
     /// Cache key within one application; `None` if absent or empty.
     pub resource_id: Option<String>,
@@ -73,7 +73,7 @@ impl MediaInfo {
         let members = member.members(&Self::DECLARED, Extras::Undeclared)?;
         members.expect_type("mediaInfo")?;
         let uri = members.require("uri", "an absolute http or https URI of a WAV file")?;
-        let uri = http_uri(&uri)?;
+        let uri = prompt_uri(&uri)?;
         let resource_id = match members.get("resourceId") {
             Some(member) => Some(member.short_string(MAX_RESOURCE_ID)?),
             None => None,
@@ -94,6 +94,21 @@ pub(crate) fn media_info(uri: &str, resource_id: Option<&str>) -> Value {
         rendered["resourceId"] = id.into();
     }
     rendered
+}
+
+/// The URI of a prompt, returned as it came: in open mode it may be one of ours.
+fn prompt_uri(member: &Member<'_>) -> Result<String, BodyError> {
+    let text = member.string()?;
+    match crate::prompt_uri::parse(text).filter(|_| member.dialect().is_open()) {
+        Some(own) => match own {
+            Ok(_) if text.chars().nth(uri::MAX_URI).is_some() => {
+                Err(member.wrong(uri::UriFault::TooLong.to_string()))
+            }
+            Ok(_) => Ok(text.to_owned()),
+            Err(fault) => Err(member.wrong(fault.to_string())),
+        },
+        None => http_uri(member),
+    }
 }
 
 /// An http or https URI, returned as it came. Errors do not repeat it: it may hold a signature or

@@ -19,6 +19,7 @@ mod participants;
 mod patch;
 mod phone;
 mod read;
+mod prompts;
 mod repeated;
 mod reply;
 mod request;
@@ -50,6 +51,11 @@ pub fn router(state: AppState) -> Router {
         .route("/graphophone/v1/keys/rotate", post(keys::rotate))
         .route("/graphophone/v1/limits", get(limits::limits))
         .route("/graphophone/v1/load", get(admin::load))
+        .route("/graphophone/v1/prompts", get(prompts::list))
+        .route(
+            "/graphophone/v1/prompts/{name}",
+            get(prompts::get).put(prompts::put).delete(prompts::delete),
+        )
         .route("/graphophone/v1/samples/{name}", get(samples::sample))
         .route("/graphophone/v1/phone", get(phone::status))
         .route("/graphophone/v1/phone/heard.wav", get(phone::heard))

@@ -10,7 +10,10 @@ use std::{
 };
 
 use graphophone_call::{AppId, TenantId};
-use graphophone_graph::compat::Compat;
+use graphophone_graph::{
+    compat::Compat,
+    prompt_uri::{self, OwnPrompt},
+};
 use graphophone_sip::phone::Phone;
 use graphophone_store::Store;
 
@@ -20,7 +23,7 @@ use crate::{
     config::{CompatMode, Config, Pattern, Profile, SipListen},
     engine::Calls,
     outbox::Outbox,
-    prompts::{AllowRule, Guard, GuardSettings},
+    prompts::{AllowRule, Guard, GuardSettings, OwnPromptError},
 };
 
 /// Shared by all handlers; cheap to clone.
@@ -40,6 +43,8 @@ struct Inner {
     own_names: Option<OwnNames>,
     callbacks: Guard,
     prompts: Guard,
+    /// There is a speech engine.
+    speaks: bool,
     bots: BTreeMap<AppId, Bot>,
     routes: Vec<(Pattern, AppId)>,
     stopping: AtomicBool,
@@ -98,6 +103,7 @@ impl AppState {
                     .then(|| OwnNames::new(config.server.public_url.as_ref())),
                 callbacks: Guard::new(callback_guard(config)),
                 prompts: Guard::new(prompt_guard(config)),
+                speaks: config.tts.engine().is_some(),
                 bots: config.apps.iter().map(bot).collect(),
                 routes: config
                     .routes
@@ -160,6 +166,25 @@ impl AppState {
     /// Which addresses prompts may be fetched from.
     pub(crate) fn prompt_guard(&self) -> &Guard {
         &self.inner.prompts
+    }
+
+    /// Judges the URI of a prompt before anything is promised: whether it may be fetched, or the
+    /// server has what makes it.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the bot.
+    pub(crate) fn check_prompt(&self, uri: &str) -> Result<(), String> {
+        match prompt_uri::parse(uri) {
+            None => {
+                let checked = self.prompt_guard().check_uri(uri);
+                checked.map(drop).map_err(|refusal| refusal.to_string())
+            }
+            Some(Err(fault)) => Err(fault.to_string()),
+            Some(Ok(OwnPrompt::Speech { .. })) if !self.inner.speaks => {
+                Err(OwnPromptError::NoSpeech.to_string())
+            }
+            Some(Ok(_)) => Ok(()),
+        }
     }
 
     /// The bot that takes calls to a number, by the first `[[route]]` that matches.

@@ -66,6 +66,7 @@ impl Config {
         self.check_lines(faults);
         self.check_limits(faults);
         self.check_callbacks(faults);
+        self.tts.add_faults(faults);
     }
 
     fn check_listeners(&self, faults: &mut Faults) {

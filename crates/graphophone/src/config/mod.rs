@@ -6,6 +6,7 @@ mod issuers;
 mod layers;
 #[cfg(test)]
 mod testing;
+mod tts;
 mod values;
 
 use std::{
@@ -58,6 +59,7 @@ pub struct Config {
     pub conferences: Vec<ConferenceSection>,
     pub dial: Dial,
     pub prompts: PromptsSection,
+    pub tts: TtsSection,
     pub callbacks: Callbacks,
     pub limits: Limits,
     pub admission: AdmissionSection,
@@ -213,8 +215,20 @@ sections! {
         timeout: Interval,
         disk_budget: Bytes,
         memory_budget: Bytes,
+        uploads_budget: Bytes,
         max_duration: Interval,
         start_grace: Interval,
+    }
+    /// `[tts]`
+    TtsSection {
+        command: Vec<String>,
+        #[serde(default)]
+        url: Option<String>,
+        #[serde(deserialize_with = "values::list")]
+        allow: Vec<AllowRule>,
+        voice: String,
+        timeout: Interval,
+        concurrent: usize,
     }
     /// `[callbacks]`
     Callbacks {

@@ -1,15 +1,20 @@
 //! From a downloaded file to packets' bytes: decoded once, resampled once, encoded for every codec.
 
-use std::{fs, io, sync::Arc};
+use std::{
+    fs,
+    io::{self, Read},
+    sync::Arc,
+};
 
 use graphophone_media::{
     codec::{Codec, SampleCodec},
-    prompt::{EncodedPrompt, Prompt},
+    compressed::{self, CompressedError, LOOK, Packing},
+    prompt::{Accept, EncodedPrompt, Prompt},
     resample::resample,
     wav::{WavError, WavReader},
 };
 
-use super::{PrepareError, Settings, fetch::Body, fetch_error::FetchError};
+use super::{PrepareError, Settings, fetch::Body, fetch_error::FetchError, outcome::FormatError};
 
 /// Sizes of a `data` chunk from here on were left there by a writer that could not go back (ffmpeg,
 /// sox and GStreamer to a pipe): they promise nothing.
@@ -54,26 +59,36 @@ impl Audio {
     }
 }
 
-/// Decodes a downloaded file; for a blocking thread. `uri` is for the error's text.
+/// Decodes a downloaded file, whatever its name and Content-Type say; for a blocking thread. `uri` is
+/// for the error's text.
 ///
 /// Memory is two bytes per sample, of which there are at most [`Settings::max_duration`].
 pub(crate) fn decode(body: &Body, uri: &str, settings: &Settings) -> Result<Prompt, PrepareError> {
-    let broken = |error: io::Error| PrepareError::Internal {
-        uri: uri.to_owned(),
-        source: Some(Arc::new(error)),
-    };
-    let unplayable = |fault| {
-        if let WavError::Read(error) = fault {
-            return broken(error);
+    let file = || fs::File::open(&body.file).map_err(|error| broken(uri, error));
+    let mut beginning = Vec::new();
+    let look = file()?.take(LOOK as u64).read_to_end(&mut beginning);
+    look.map_err(|error| broken(uri, error))?;
+    match (Packing::of(&beginning), settings.accept) {
+        (None, _) => decode_wav(file()?, body, uri, settings),
+        (Some(packing), Accept::Any) => decode_compressed(file()?, packing, body, uri, settings),
+        (Some(packing), Accept::GraphOnly) => {
+            let found = packing.to_string();
+            Err(unplayable(body, uri, WavError::NotGraphFormat { found }))
         }
-        PrepareError::Format {
-            uri: uri.to_owned(),
-            content_type: body.content_type.clone(),
-            source: Arc::new(fault),
-        }
+    }
+}
+
+fn decode_wav(
+    file: fs::File,
+    body: &Body,
+    uri: &str,
+    settings: &Settings,
+) -> Result<Prompt, PrepareError> {
+    let unplayable = |fault| match fault {
+        WavError::Read(error) => broken(uri, error),
+        fault => unplayable(body, uri, fault),
     };
-    let mut reader =
-        WavReader::open(fs::File::open(&body.file).map_err(broken)?).map_err(unplayable)?;
+    let mut reader = WavReader::open(file).map_err(unplayable)?;
     let limit = settings.max_duration;
     let most = limit.as_nanos().saturating_mul(reader.format().rate.into()) / 1_000_000_000;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -84,11 +99,51 @@ pub(crate) fn decode(body: &Body, uri: &str, settings: &Settings) -> Result<Prom
     let missing = reader.missing_bytes();
     let read = prompt.samples.len() * reader.format().frame_bytes();
     let declared = missing.saturating_add(read as u64);
-    // Nothing but the file itself says whether it is whole.
-    if missing > 0 && !body.framed && declared < STREAMED_SIZE {
-        let expected = Some(body.length.saturating_add(missing));
-        let source = FetchError::PeerTruncated { received: body.length, expected };
-        return Err(PrepareError::Download { uri: uri.to_owned(), source });
+    if missing > 0 && declared < STREAMED_SIZE {
+        require_framed(body, uri, Some(body.length.saturating_add(missing)))?;
     }
     Ok(prompt)
+}
+
+fn decode_compressed(
+    file: fs::File,
+    packing: Packing,
+    body: &Body,
+    uri: &str,
+    settings: &Settings,
+) -> Result<Prompt, PrepareError> {
+    let limit = settings.max_duration;
+    let decoded = compressed::decode(file, packing, limit).map_err(|fault| match fault {
+        CompressedError::Read(error) => broken(uri, error),
+        fault => unplayable(body, uri, fault),
+    })?;
+    if !decoded.is_whole {
+        return Err(PrepareError::TooLong { uri: uri.to_owned(), limit });
+    }
+    if decoded.missing > 0 {
+        require_framed(body, uri, None)?;
+    }
+    Ok(decoded.prompt)
+}
+
+/// A file that ends early is what it holds, if HTTP said that this is all of it: else nothing but the
+/// file itself says whether it is whole.
+fn require_framed(body: &Body, uri: &str, expected: Option<u64>) -> Result<(), PrepareError> {
+    if body.framed {
+        return Ok(());
+    }
+    let source = FetchError::PeerTruncated { received: body.length, expected };
+    Err(PrepareError::Download { uri: uri.to_owned(), source })
+}
+
+fn broken(uri: &str, error: io::Error) -> PrepareError {
+    PrepareError::Internal { uri: uri.to_owned(), source: Some(Arc::new(error)) }
+}
+
+fn unplayable(body: &Body, uri: &str, fault: impl Into<FormatError>) -> PrepareError {
+    PrepareError::Format {
+        uri: uri.to_owned(),
+        content_type: body.content_type.clone(),
+        source: Arc::new(fault.into()),
+    }
 }

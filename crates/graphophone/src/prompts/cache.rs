@@ -6,10 +6,13 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::{SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use graphophone_call::MediaPrompt;
-use graphophone_media::{codec::Codec, prompt::Sha256};
+use graphophone_graph::prompt_uri::{self, OwnPrompt, PromptUriFault};
+use graphophone_media::{codec::Codec, compressed::Packing, prompt::Sha256};
 use sha2::Digest;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::Instrument;
@@ -21,10 +24,11 @@ use super::{
     fetch::{Body, Fetched, Fetcher},
     flight::Flights,
     freshness::{CachePolicy, Validators},
-    gate::Gate,
+    gate::{Gate, Pass},
     guard::{Guard, origin},
     lru::Lru,
     outcome::shown,
+    own::{self, Sources, Upload, UploadFailed, Uploads},
 };
 
 /// Least weight of a file on disk: a block and its row here. Bounds the number of rows.
@@ -55,6 +59,7 @@ struct Content {
 #[derive(Debug)]
 struct Shelves {
     fetcher: Fetcher,
+    own: Sources,
     gate: Arc<Gate>,
     settings: Settings,
     stock: Mutex<Stock>,
@@ -104,6 +109,7 @@ impl Prompts {
             settings.directory.clone(),
             &settings.extra_roots,
         );
+        let own = Sources::new(&settings)?;
         let stock = Stock {
             files: Lru::new(settings.disk_budget),
             audio: Lru::new(settings.memory_budget),
@@ -111,6 +117,7 @@ impl Prompts {
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
         Ok(Self(Arc::new(Shelves {
             fetcher,
+            own,
             gate: Gate::new(settings.gate.clone()),
             settings,
             stock: Mutex::new(stock),
@@ -150,6 +157,31 @@ impl Prompts {
     /// How long the oldest fetch has waited that only the number of all fetches holds up.
     pub fn longest_wait(&self) -> std::time::Duration {
         self.0.gate.longest_wait()
+    }
+
+    /// Most bytes of a prompt.
+    pub fn max_bytes(&self) -> u64 {
+        self.0.settings.fetch.max_bytes
+    }
+
+    /// The uploaded prompts.
+    pub fn uploads(&self) -> &Uploads {
+        &self.0.own.uploads
+    }
+
+    /// Decodes a file like a downloaded one and keeps it under `name`, in the place of what has that
+    /// name. True if nothing had.
+    ///
+    /// # Errors
+    /// [`UploadFailed`] says what is wrong with the file, or that there is no room.
+    pub async fn upload(&self, name: String, bytes: Bytes) -> Result<(Upload, bool), UploadFailed> {
+        let permit = Arc::clone(&self.0.processors).acquire_owned().await;
+        let shelves = Arc::clone(&self.0);
+        let work = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            shelves.take_in(name, &bytes)
+        });
+        work.await.unwrap_or_else(|_| Err(io::Error::other("the task was lost").into()))
     }
 
     /// Warms the cache (`preFetchMedia`) in the background; failures are logged and forgotten.
@@ -196,7 +228,9 @@ impl Shelves {
         key: Key,
         prompt: &MediaPrompt,
     ) -> Result<Arc<Source>, PrepareError> {
-        if prompt.resource_id.is_some()
+        // What the server makes itself does not change without its knowledge.
+        let is_own = || prompt_uri::parse(&prompt.uri).is_some();
+        if (prompt.resource_id.is_some() || is_own())
             && let Some(source) = self.fresh(&key)
         {
             return Ok(source);
@@ -231,19 +265,12 @@ impl Shelves {
         key: Key,
         uri: String,
     ) -> Result<Arc<Source>, PrepareError> {
-        let failed = |source| PrepareError::Download { uri: shown(&uri), source };
-        let url = self.fetcher.check(&uri).map_err(|refusal| failed(refusal.into()))?;
-        let deadline = Instant::now() + self.settings.fetch.total;
-        let entered = self.gate.enter(owner, origin(&url));
-        let Ok(Ok(_pass)) = tokio::time::timeout_at(deadline, entered).await else {
-            return Err(PrepareError::Busy { uri: shown(&uri) });
-        };
         let known = self.known(&key);
-        let validators = known
-            .as_ref()
-            .map_or_else(Validators::default, |(_, policy)| policy.validators.clone());
-        let fetched = self.fetcher.get(url, &validators, &key.file_name(), deadline).await;
-        match (fetched.map_err(failed)?, known) {
+        let fetched = match prompt_uri::parse(&uri) {
+            Some(own) => self.provide(owner, &key, &uri, own, known.as_ref()).await?,
+            None => self.fetch(owner, &key, &uri, known.as_ref()).await?,
+        };
+        match (fetched, known) {
             (Fetched::NotModified(policy), Some((source, old))) => {
                 self.keep(key, &source, old.updated(policy)).await;
                 Ok(source)
@@ -264,6 +291,55 @@ impl Shelves {
                 self.keep(key, &source, policy).await;
                 Ok(source)
             }
+        }
+    }
+
+    async fn fetch(
+        &self,
+        owner: Owner,
+        key: &Key,
+        uri: &str,
+        known: Option<&(Arc<Source>, CachePolicy)>,
+    ) -> Result<Fetched, PrepareError> {
+        let failed = |source| PrepareError::Download { uri: shown(uri), source };
+        let url = self.fetcher.check(uri).map_err(|refusal| failed(refusal.into()))?;
+        let deadline = Instant::now() + self.settings.fetch.total;
+        let _pass = self.enter(owner, origin(&url), uri, deadline).await?;
+        let validators =
+            known.map_or_else(Validators::default, |(_, policy)| policy.validators.clone());
+        let fetched = self.fetcher.get(url, &validators, &key.file_name(), deadline).await;
+        fetched.map_err(failed)
+    }
+
+    async fn provide(
+        &self,
+        owner: Owner,
+        key: &Key,
+        uri: &str,
+        own: Result<OwnPrompt, PromptUriFault>,
+        known: Option<&(Arc<Source>, CachePolicy)>,
+    ) -> Result<Fetched, PrepareError> {
+        let failed = |source| PrepareError::Own { uri: shown(uri), source };
+        let own = own.map_err(|fault| failed(fault.into()))?;
+        let deadline = Instant::now() + self.settings.fetch.total;
+        let _pass = match Sources::host(&own) {
+            Some(host) => Some(self.enter(owner, host.to_owned(), uri, deadline).await?),
+            None => None,
+        };
+        let known = known.map(|(source, _)| source.body.digest);
+        self.own.make(own, known, &key.file_name(), deadline).await.map_err(failed)
+    }
+
+    async fn enter(
+        &self,
+        owner: Owner,
+        host: String,
+        uri: &str,
+        deadline: Instant,
+    ) -> Result<Pass, PrepareError> {
+        match tokio::time::timeout_at(deadline, self.gate.enter(owner, host)).await {
+            Ok(Ok(pass)) => Ok(pass),
+            Ok(Err(_)) | Err(_) => Err(PrepareError::Busy { uri: shown(uri) }),
         }
     }
 
@@ -326,6 +402,26 @@ impl Shelves {
             discard(gone.into_iter().collect()).await;
         }
         outcome
+    }
+
+    /// Checks and keeps an upload; blocking.
+    fn take_in(&self, name: String, bytes: &[u8]) -> Result<(Upload, bool), UploadFailed> {
+        let body = own::spool(&self.settings.directory, "upload-", bytes)?;
+        let file_digest = body.digest;
+        let prompt = audio::decode(&body, &name, &self.settings).map_err(Box::new)?;
+        let upload = Upload {
+            name,
+            bytes: bytes.len() as u64,
+            format: Packing::of(bytes).map_or("WAV".to_owned(), |packing| packing.to_string()),
+            duration_ms: prompt.duration().as_millis() as u64,
+            sha256: prompt.sha256.to_string(),
+            uploaded: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            file_digest,
+        };
+        let is_new = self.own.uploads.put(upload.clone(), bytes)?;
+        Ok((upload, is_new))
     }
 
     /// Reads, decodes and encodes; blocking.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, Response, StatusCode,
     body::Incoming,
@@ -42,6 +42,8 @@ use super::{
 /// Bytes hyper may buffer per connection, which is also the limit for response headers. With one
 /// buffer being written to disk and one in the file's hands it keeps a fetch below 64 KiB.
 const READ_BUFFER: usize = 16 * 1024;
+const AGENT: &str = concat!("Graphophone/", env!("CARGO_PKG_VERSION"));
+const ACCEPTED: &str = "audio/wav, audio/x-wav, audio/*;q=0.9, */*;q=0.1";
 /// First bytes of a body that are kept for messages.
 const BEGINNING: usize = 48;
 /// Connections kept for the next GET to the same host, and how long: Node's servers close after 5 s.
@@ -102,7 +104,7 @@ pub(crate) enum Fetched {
 #[derive(Clone)]
 pub(crate) struct Fetcher {
     guard: Guard,
-    client: Client<Connector, Empty<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     limits: Arc<FetchLimits>,
     directory: Arc<PathBuf>,
 }
@@ -145,6 +147,38 @@ impl Fetcher {
         }
     }
 
+    /// Posts a text and takes the answer as a file; no redirect is followed.
+    pub(crate) async fn post(
+        &self,
+        url: Url,
+        text: &str,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Body, FetchError> {
+        let mut received = 0;
+        let host = super::guard::origin(&url);
+        let request = Request::post(url.as_str())
+            .header(USER_AGENT, AGENT)
+            .header(ACCEPT, ACCEPTED)
+            .header(ACCEPT_ENCODING, "identity")
+            .header(CONTENT_TYPE, "text/plain; charset=utf-8")
+            .body(Full::from(text.to_owned()));
+        let work = async {
+            let response = self.ask(request, &host).await?;
+            match response.status() {
+                StatusCode::OK => self.spool(response, &host, name, &mut received).await,
+                status => Err(self.refused_by_status(status, host, response).await),
+            }
+        };
+        match timeout_at(deadline, work).await {
+            Ok(Ok(Fetched::Body(body, _))) => Ok(body),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(Fetched::NotModified(_))) | Err(_) => {
+                Err(FetchError::PeerTotalTimeout { limit: self.limits.total, received })
+            }
+        }
+    }
+
     async fn follow(
         &self,
         mut url: Url,
@@ -155,7 +189,7 @@ impl Fetcher {
         let mut hops = 0;
         loop {
             let host = super::guard::origin(&url);
-            let response = self.ask(&url, &host, known).await?;
+            let response = self.ask(request(&url, known), &host).await?;
             match response.status() {
                 StatusCode::OK => return self.spool(response, &host, name, received).await,
                 StatusCode::NOT_MODIFIED if !known.is_empty() => {
@@ -180,11 +214,10 @@ impl Fetcher {
 
     async fn ask(
         &self,
-        url: &Url,
+        request: Result<Request<Full<Bytes>>, hyper::http::Error>,
         host: &str,
-        known: &Validators,
     ) -> Result<Response<Incoming>, FetchError> {
-        let request = request(url, known).map_err(|source| FetchError::PeerProtocol {
+        let request = request.map_err(|source| FetchError::PeerProtocol {
             host: host.to_owned(),
             reason: source.to_string(),
         })?;
@@ -329,10 +362,10 @@ impl<'a> Pace<'a> {
     }
 }
 
-fn request(url: &Url, known: &Validators) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {
+fn request(url: &Url, known: &Validators) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
     let mut request = Request::get(url.as_str())
-        .header(USER_AGENT, concat!("Graphophone/", env!("CARGO_PKG_VERSION")))
-        .header(ACCEPT, "audio/wav, audio/x-wav, audio/*;q=0.9, */*;q=0.1")
+        .header(USER_AGENT, AGENT)
+        .header(ACCEPT, ACCEPTED)
         .header(ACCEPT_ENCODING, "identity");
     let conditions: [(HeaderName, &Option<HeaderValue>); 2] =
         [(IF_NONE_MATCH, &known.etag), (IF_MODIFIED_SINCE, &known.last_modified)];
@@ -341,7 +374,7 @@ fn request(url: &Url, known: &Validators) -> Result<Request<Empty<Bytes>>, hyper
             request = request.header(name, value);
         }
     }
-    request.body(Empty::new())
+    request.body(Full::default())
 }
 
 fn encoding(headers: &HeaderMap) -> Option<String> {
@@ -378,13 +411,18 @@ fn note(begins: &mut Vec<u8>, data: &[u8]) {
 }
 
 fn create(directory: &Path, name: &str) -> io::Result<(File, TempPath)> {
+    let (file, path) = create_file(directory, name)?;
+    Ok((File::from_std(file), path))
+}
+
+/// A new spool file.
+pub(super) fn create_file(directory: &Path, name: &str) -> io::Result<(std::fs::File, TempPath)> {
     // Created exclusively with mode 0600: never an existing file, never through a symlink.
     let file = tempfile::Builder::new()
         .prefix(name)
         .suffix(super::directory::SPOOL_SUFFIX)
         .tempfile_in(directory)?;
-    let (file, path) = file.into_parts();
-    Ok((File::from_std(file), path))
+    Ok(file.into_parts())
 }
 
 fn spool_failed(error: io::Error) -> FetchError {

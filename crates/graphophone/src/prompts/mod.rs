@@ -3,7 +3,7 @@
 //! A prompt's way: [`Prompts::prepare`] looks on the shelf (`cache`), joins or starts a download
 //! (`flight`), waits for a slot (`gate`), GETs into a spool file (`fetch`) over a connection that
 //! the [`Guard`] allowed (`connect`), and turns the file into packets' bytes (`audio`) on a blocking
-//! thread.
+//! thread. Prompts with a `graphophone:` URI are made, read or spoken (`own`) instead of fetched.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -26,6 +26,7 @@ mod guard;
 mod lru;
 mod machine;
 mod outcome;
+mod own;
 #[cfg(test)]
 mod tests;
 
@@ -39,7 +40,11 @@ pub(crate) use fetch_error::explain;
 pub use gate::GateLimits;
 pub use guard::{Guard, GuardSettings, MAX_URI, Refusal, UriFault};
 pub(crate) use guard::{SystemResolver, origin};
-pub use outcome::{PrepareError, Prepared, to_result};
+pub use outcome::{FormatError, PrepareError, Prepared, to_result};
+pub use own::{
+    OwnPromptError, SpeechEngine, SpeechSettings, Upload, UploadError, UploadFailed, UploadLimits,
+    Uploads,
+};
 
 /// Whose prompt it is. Applications never share a cache entry.
 pub type Owner = (TenantId, AppId);
@@ -67,6 +72,10 @@ pub struct Settings {
     pub default_freshness: Duration,
     /// Longest freshness a server may ask for. Default 24 h.
     pub max_freshness: Duration,
+    /// Uploaded prompts. Default: in `uploads` below the directory, 256 MiB.
+    pub uploads: UploadLimits,
+    /// The speech engine. Default: none.
+    pub speech: Option<SpeechSettings>,
     /// Certificate authorities trusted in addition to the system's.
     pub extra_roots: Vec<CertificateDer<'static>>,
 }
@@ -74,8 +83,13 @@ pub struct Settings {
 impl Settings {
     /// The defaults, with downloads in `directory`.
     pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
+        let directory = directory.into();
+        let uploads =
+            UploadLimits { directory: directory.join("uploads"), budget: 256 * 1024 * 1024 };
         Self {
-            directory: directory.into(),
+            directory,
+            uploads,
+            speech: None,
             accept: Accept::Any,
             fetch: FetchLimits::default(),
             gate: GateLimits::default(),

@@ -4,11 +4,12 @@ use std::{io, sync::Arc, time::Duration};
 
 use graphophone_call::ResultInfo;
 use graphophone_media::{
+    compressed::CompressedError,
     prompt::{EncodedPrompt, Sha256},
     wav::WavError,
 };
 
-use super::fetch_error::FetchError;
+use super::{fetch_error::FetchError, own::OwnPromptError};
 
 /// A prompt that can be played.
 #[derive(Clone, Debug)]
@@ -25,6 +26,16 @@ impl From<Arc<EncodedPrompt>> for Prepared {
     fn from(encoded: Arc<EncodedPrompt>) -> Self {
         Self { duration: encoded.duration(), sha256: encoded.sha256, encoded }
     }
+}
+
+/// Why a file is not audio that is played.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum FormatError {
+    /// It is, or should be, a WAV file.
+    Wav(#[from] WavError),
+    /// It is MP3, FLAC or Ogg.
+    Compressed(#[from] CompressedError),
 }
 
 /// Why a prompt cannot be played. URIs are without their query, which may hold a signature.
@@ -54,7 +65,16 @@ pub enum PrepareError {
         content_type: Option<String>,
         /// What was found.
         #[source]
-        source: Arc<WavError>,
+        source: Arc<FormatError>,
+    },
+    /// A prompt of this server's own is not there.
+    #[error("the prompt {uri} is not there")]
+    Own {
+        /// As the bot wrote it, without query.
+        uri: String,
+        /// Why not.
+        #[source]
+        source: OwnPromptError,
     },
     /// The audio goes on for longer than a prompt may.
     #[error("the prompt {uri} is longer than {limit:?}")]
@@ -79,10 +99,14 @@ pub enum PrepareError {
 pub fn to_result(error: &PrepareError) -> ResultInfo {
     match error {
         PrepareError::Download { uri, source: FetchError::SpoolFailed(_) }
+        | PrepareError::Own { uri, source: OwnPromptError::Disk(_) }
         | PrepareError::Internal { uri, .. } => {
             ResultInfo::new(500, 8511, format!("Play prompt failed. {uri}: server error."))
         }
         PrepareError::Download { uri, source } => {
+            ResultInfo::download_failed(&format!("{uri}: {source}."))
+        }
+        PrepareError::Own { uri, source } => {
             ResultInfo::download_failed(&format!("{uri}: {source}."))
         }
         PrepareError::Busy { uri } => ResultInfo::download_failed(&format!(
@@ -204,7 +228,7 @@ mod tests {
                 PrepareError::Format {
                     uri: URI.into(),
                     content_type: Some("text/html".into()),
-                    source: Arc::new(WavError::NoAudio),
+                    source: Arc::new(WavError::NoAudio.into()),
                 },
                 (400, 8535),
                 "its data chunk is empty (sent as Content-Type text/html).",

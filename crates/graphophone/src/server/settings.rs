@@ -10,10 +10,11 @@ use graphophone_media::{
 use graphophone_sip::{EndpointConfig, IncomingRefer, PhoneAccount, Trunk};
 
 use crate::{
+    api::own_listeners,
     auth::{AppSettings, AuthSettings, IssuerSettings, Secret},
     config::{self, CompatMode, Config, MediaIo, Profile, SipListen},
     engine::{AdmissionLimits, ConferenceRules, DialLimits, MeetingKey, NamedConference},
-    prompts::{FetchLimits, Settings as PromptsSettings},
+    prompts::{FetchLimits, Settings as PromptsSettings, UploadLimits},
 };
 
 pub(super) fn auth_settings(config: &Config) -> AuthSettings {
@@ -76,6 +77,11 @@ pub(super) fn prompts_settings(config: &Config) -> PromptsSettings {
             CompatMode::Open => Accept::Any,
             CompatMode::StrictBeta | CompatMode::StrictV1 => Accept::GraphOnly,
         },
+        uploads: UploadLimits {
+            directory: config.store.path.join("uploads"),
+            budget: config.prompts.uploads_budget.0,
+        },
+        speech: config.tts.settings(own_listeners(config)),
         ..PromptsSettings::in_directory(config.store.path.join("prompts"))
     }
 }

@@ -37,6 +37,7 @@ mod odata;
 mod pace;
 mod participants;
 mod play_prompt;
+mod prompt_sources;
 mod prompts_evil;
 mod receipts;
 mod rejecting;

@@ -47,7 +47,7 @@ const EVIL: [Evil; 9] = [
     Evil { path: "/loop", subcode: 8536, names: &["more than 3 redirects"] },
     Evil { path: "/stall", subcode: 8536, names: &["within 5s", "44 bytes received"] },
     Evil { path: "/silent", subcode: 8536, names: &["within 5s"] },
-    Evil { path: "/mp3", subcode: 8535, names: &["not a WAV file", "MP3"] },
+    Evil { path: "/mp3", subcode: 8535, names: &["the MP3 file cannot be read", "audio/mpeg"] },
     Evil { path: "/text", subcode: 8535, names: &["not a WAV file", "Hello, world"] },
 ];
 

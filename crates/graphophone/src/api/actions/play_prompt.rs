@@ -23,8 +23,8 @@ pub(in crate::api) async fn handle(
     let asked = play_prompt::parse(&body, request.version(), request.compat())?;
     let calls = request.state.calls();
     for (index, prompt) in asked.prompts.iter().enumerate() {
-        request.state.prompt_guard().check_uri(&prompt.uri).map_err(|refusal| {
-            ApiError::BotArgument(format!("prompts[{index}].mediaInfo.uri: {refusal}"))
+        request.state.check_prompt(&prompt.uri).map_err(|fault| {
+            ApiError::BotArgument(format!("prompts[{index}].mediaInfo.uri: {fault}"))
         })?;
     }
     let hold = calls.outbox().hold(id);
