@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All tests. Needs the Rust toolchain and the corpora in ../shared (CONTRIBUTING.md). Installs with
 # apt-get, as root or with sudo, and says so:
-#   gcc g++ libc6-dev libfaketime python3 python3-venv sip-tester baresip-core valgrind
+#   gcc g++ libc6-dev libfaketime python3 python3-venv sip-tester baresip-core valgrind espeak-ng
 # (only what is not there).
 # The Python and Node packages of tests/interop go into target/interop; so does Node.js itself (a
 # Python package has it) where there is none of version 20 or later with its npm.
@@ -38,6 +38,8 @@ find_python || { install python3 python3-venv && find_python; } ||
 command -v sipp >/dev/null || install sip-tester
 command -v baresip >/dev/null || install baresip-core
 command -v valgrind >/dev/null || install valgrind
+# Speaks in the tests of prompts.
+command -v espeak-ng >/dev/null || install espeak-ng
 
 # Everything here is on loopback, where no proxy can reach.
 export NO_PROXY="127.0.0.1,localhost${NO_PROXY:+,$NO_PROXY}"

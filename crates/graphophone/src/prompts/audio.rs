@@ -84,10 +84,7 @@ fn decode_wav(
     uri: &str,
     settings: &Settings,
 ) -> Result<Prompt, PrepareError> {
-    let unplayable = |fault| match fault {
-        WavError::Read(error) => broken(uri, error),
-        fault => unplayable(body, uri, fault),
-    };
+    let unplayable = |fault| unplayable(body, uri, fault);
     let mut reader = WavReader::open(file).map_err(unplayable)?;
     let limit = settings.max_duration;
     let most = limit.as_nanos().saturating_mul(reader.format().rate.into()) / 1_000_000_000;
@@ -113,10 +110,8 @@ fn decode_compressed(
     settings: &Settings,
 ) -> Result<Prompt, PrepareError> {
     let limit = settings.max_duration;
-    let decoded = compressed::decode(file, packing, limit).map_err(|fault| match fault {
-        CompressedError::Read(error) => broken(uri, error),
-        fault => unplayable(body, uri, fault),
-    })?;
+    let decoded = compressed::decode(file, packing, limit);
+    let decoded = decoded.map_err(|fault| unplayable(body, uri, fault))?;
     if !decoded.is_whole {
         return Err(PrepareError::TooLong { uri: uri.to_owned(), limit });
     }
@@ -141,9 +136,13 @@ fn broken(uri: &str, error: io::Error) -> PrepareError {
 }
 
 fn unplayable(body: &Body, uri: &str, fault: impl Into<FormatError>) -> PrepareError {
-    PrepareError::Format {
-        uri: uri.to_owned(),
-        content_type: body.content_type.clone(),
-        source: Arc::new(fault.into()),
+    match fault.into() {
+        FormatError::Wav(WavError::Read(error))
+        | FormatError::Compressed(CompressedError::Read(error)) => broken(uri, error),
+        fault @ (FormatError::Wav(_) | FormatError::Compressed(_)) => PrepareError::Format {
+            uri: uri.to_owned(),
+            content_type: body.content_type.clone(),
+            source: Arc::new(fault),
+        },
     }
 }
