@@ -12,7 +12,7 @@ use crate::{
     input::{Input, PlayoutEvent, PromptEvent, TonesEvent},
     key_presses::KeyPresses,
     leg::{LegCommand, RejectReason},
-    media_queue::{Context, MediaQueue},
+    media_queue::{Context, Heard, MediaQueue},
     operation::{CompletionReason, Operation, ResultInfo},
     output::{Notification, Output},
     settings::Settings,
@@ -151,6 +151,7 @@ impl Call {
             Input::Tones(TonesEvent::Failed(id, result)) => {
                 self.sequences.ended(id, Err(result), &mut self.outputs);
             }
+            Input::Speech => self.with_queue(now, |queue, cx| queue.heard(Heard::Speech, cx)),
             Input::ServerStops => self.handle_server_stop(now),
             Input::Timeout => self.handle_timeout(now),
         }
@@ -187,6 +188,11 @@ impl Call {
     pub fn is_playing_to_an_end(&self) -> bool {
         self.state == CallState::Established
             && (self.queue.is_ending() || !self.sequences.is_empty())
+    }
+
+    /// Whether something plays that speech of the far end is to end: [`Input::Speech`] is wanted.
+    pub fn minds_speech(&self) -> bool {
+        self.queue.minds_speech()
     }
 
     /// An operation that has not ended yet.
@@ -312,14 +318,18 @@ impl Call {
         self.timers.set(Timer::KeepAlive, now + self.settings.keep_alive);
     }
 
-    fn with_queue(&mut self, now: Instant, work: impl FnOnce(&mut MediaQueue, &mut Context<'_>)) {
+    fn with_queue<T>(
+        &mut self,
+        now: Instant,
+        work: impl FnOnce(&mut MediaQueue, &mut Context<'_>) -> T,
+    ) -> T {
         let mut cx = Context {
             now,
             start_grace: self.settings.start_grace,
             timers: &mut self.timers,
             outputs: &mut self.outputs,
         };
-        work(&mut self.queue, &mut cx);
+        work(&mut self.queue, &mut cx)
     }
 }
 

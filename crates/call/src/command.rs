@@ -7,6 +7,7 @@ use crate::{
     ids::OperationId,
     leg::RejectReason,
     operation::MediaPrompt,
+    play_options::{PlayControl, PlayOptions},
     tones::Tone,
 };
 
@@ -32,8 +33,17 @@ pub enum Command {
         prompts: Vec<MediaPrompt>,
         /// Repeat the list until cancelled.
         looping: bool,
+        /// How it is played.
+        options: PlayOptions,
         /// Echoed on the operation.
         client_context: Option<String>,
+    },
+    /// Ours: one operation that plays is paused, moved or ended. It makes none.
+    Control {
+        /// Which.
+        operation: OperationId,
+        /// What is to become of it.
+        control: PlayControl,
     },
     /// Graph "call: cancelMediaProcessing".
     CancelMediaProcessing {
@@ -75,7 +85,11 @@ impl Command {
             | Self::SubscribeToTone { operation, .. }
             | Self::SendDtmfTones { operation, .. } => Some(*operation),
             Self::Group(command) => command.operation(),
-            Self::Answer { .. } | Self::Reject(_) | Self::HangUp | Self::KeepAlive => None,
+            Self::Control { .. }
+            | Self::Answer { .. }
+            | Self::Reject(_)
+            | Self::HangUp
+            | Self::KeepAlive => None,
         }
     }
 
@@ -89,7 +103,10 @@ impl Command {
             | Self::Group(_)
             | Self::Answer { .. }
             | Self::Reject(_) => true,
-            Self::CancelMediaProcessing { .. } | Self::HangUp | Self::KeepAlive => false,
+            Self::Control { .. }
+            | Self::CancelMediaProcessing { .. }
+            | Self::HangUp
+            | Self::KeepAlive => false,
         }
     }
 }
@@ -145,4 +162,10 @@ pub enum Rejection {
     /// A routing group that cannot be (8523).
     #[error("{0}")]
     BadRoutingGroup(RoutingFault),
+    /// The operation waits or has ended (8585).
+    #[error("The operation does not play: it waits for its turn or its prompts, or it has ended")]
+    NotPlaying,
+    /// There is no such place in it; its length is given (8523).
+    #[error("positionMs: beyond the end of the prompts, which are {} ms long", .0.as_millis())]
+    SeekBeyondEnd(Duration),
 }

@@ -17,6 +17,8 @@ pub enum Input {
     Playout(PlayoutEvent),
     /// The sending of tones tells something.
     Tones(TonesEvent),
+    /// The far end speaks; told while [`Call::minds_speech`](crate::Call::minds_speech).
+    Speech,
     /// The server stops in order: the call and everything that runs in it ends now, and the bot is
     /// told why.
     ServerStops,

@@ -23,6 +23,7 @@ mod leg;
 mod media_queue;
 mod operation;
 mod output;
+mod play_options;
 mod playback;
 mod settings;
 mod timer;
@@ -44,6 +45,7 @@ pub use operation::{
     CompletionReason, MediaPrompt, Operation, OperationKind, OperationStatus, ResultInfo,
 };
 pub use output::{Notification, Output};
+pub use play_options::{PlayControl, PlayMode, PlayOptions, Shaping, StopOn, ToneSet};
 pub use settings::Settings;
 pub use tones::Tone;
 

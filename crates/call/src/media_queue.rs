@@ -1,7 +1,9 @@
 //! The FIFO of media operations of one call: playPrompt now, recordResponse later.
 //!
 //! "By default queued to process in order" (Graph, call: cancelMediaProcessing). A second
-//! playPrompt never cuts the first.
+//! playPrompt never cuts the first, unless it asks to (`media_queue/layers.rs`).
+
+mod layers;
 
 use std::{
     collections::VecDeque,
@@ -14,9 +16,12 @@ use crate::{
     ids::OperationId,
     operation::{CompletionReason, Operation, OperationKind, OperationStatus, ResultInfo},
     output::{Notification, Output},
+    play_options::PlayMode,
     playback::{Playable, Playback},
     timer::{Timer, TimerTable},
 };
+
+pub(crate) use layers::Heard;
 
 /// What the call lends the queue while it works.
 pub(crate) struct Context<'a> {
@@ -26,10 +31,15 @@ pub(crate) struct Context<'a> {
     pub(crate) outputs: &'a mut VecDeque<Output>,
 }
 
+/// Overlays of one call at a time, playing or on their way.
+const MAX_OVERLAYS: usize = 4;
+
 /// The head of the queue plays; the others wait with their prompts being fetched.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MediaQueue {
     items: VecDeque<Item>,
+    /// Beside the FIFO: played over its head.
+    overlays: Vec<Item>,
     /// The far end receives audio: playouts may start.
     media_active: bool,
 }
@@ -51,12 +61,13 @@ enum Stage {
 
 impl MediaQueue {
     pub(crate) fn len(&self) -> usize {
-        self.items.len()
+        self.items.len() + self.overlays.len()
     }
 
     /// Whether something is on its way to an end of its own: a loop is not, nor what waits behind it.
     pub(crate) fn is_ending(&self) -> bool {
-        self.items.front().is_some_and(|head| match &head.operation.kind {
+        let mut heads = self.items.front().into_iter().chain(&self.overlays);
+        heads.any(|head| match &head.operation.kind {
             OperationKind::PlayPrompt { looping, .. } => !looping,
             OperationKind::CancelMediaProcessing
             | OperationKind::SubscribeToTone
@@ -66,19 +77,25 @@ impl MediaQueue {
     }
 
     pub(crate) fn operation(&self, id: OperationId) -> Option<&Operation> {
-        self.items.iter().map(|item| &item.operation).find(|operation| operation.id == id)
+        let items = self.items.iter().chain(&self.overlays);
+        items.map(|item| &item.operation).find(|operation| operation.id == id)
     }
 
     /// Takes an accepted operation in.
     pub(crate) fn push(&mut self, operation: Operation, cx: &mut Context<'_>) {
-        let OperationKind::PlayPrompt { prompts, looping } = &operation.kind else {
+        let OperationKind::PlayPrompt { prompts, looping, options } = &operation.kind else {
             return;
         };
         let playback = Playback::new(prompts, *looping);
         cx.outputs.push_back(Output::CommitOperation(operation.clone()));
         cx.outputs
             .push_back(Output::Fetch { operation: operation.id, prompts: Arc::clone(prompts) });
-        self.items.push_back(Item { operation, playback, stage: Stage::Preparing });
+        let mode = options.mode;
+        let item = Item { operation, playback, stage: Stage::Preparing };
+        match mode {
+            PlayMode::Queue | PlayMode::Interrupt => self.items.push_back(item),
+            PlayMode::Overlay => self.overlays.push(item),
+        }
         self.advance(cx);
     }
 
@@ -96,7 +113,8 @@ impl MediaQueue {
         outcome: Result<Duration, ResultInfo>,
         cx: &mut Context<'_>,
     ) {
-        if let Some(item) = self.items.iter_mut().find(|item| item.operation.id == id) {
+        let mut items = self.items.iter_mut().chain(&mut self.overlays);
+        if let Some(item) = items.find(|item| item.operation.id == id) {
             item.playback.prepared(index, outcome);
             self.advance(cx);
         }
@@ -121,8 +139,10 @@ impl MediaQueue {
                 && matches!(head.stage, Stage::Playing)
                 && head.playback.can_finish()
         };
-        if let Some(head) = self.items.pop_front_if(is_done) {
-            head.end_as_played(cx);
+        let mut done = self.items.pop_front_if(is_done);
+        done = done.or_else(|| self.overlays.extract_if(.., is_done).next());
+        if let Some(item) = done {
+            item.end_as_played(cx);
             self.advance(cx);
         }
     }
@@ -131,7 +151,9 @@ impl MediaQueue {
     pub(crate) fn playout_failed(&mut self, id: OperationId, cx: &mut Context<'_>) {
         let is_playing =
             |head: &mut Item| head.operation.id == id && matches!(head.stage, Stage::Playing);
-        if let Some(head) = self.items.pop_front_if(is_playing) {
+        let mut broken = self.items.pop_front_if(is_playing);
+        broken = broken.or_else(|| self.overlays.extract_if(.., is_playing).next());
+        if let Some(head) = broken {
             cx.outputs.push_back(Output::StopPlayout(id));
             end(head.fail(CompletionReason::Unknown, ResultInfo::play_failed()), cx);
             self.advance(cx);
@@ -144,13 +166,10 @@ impl MediaQueue {
             CancelScope::All => self.items.len(),
             CancelScope::Current => self.items.len().min(1),
         };
-        self.stop_head(cx);
-        for item in self.items.drain(..count) {
-            let operation =
-                item.fail(CompletionReason::MediaOperationCanceled, ResultInfo::cancelled());
-            end(operation, cx);
+        if scope == CancelScope::All {
+            self.cancel_overlays(cx);
         }
-        self.advance(cx);
+        self.cancel_first(count, cx);
     }
 
     /// The call ends: every operation fails, in order. Of those that a hang-up cuts Graph notifies
@@ -163,7 +182,12 @@ impl MediaQueue {
         cx: &mut Context<'_>,
     ) {
         self.stop_head(cx);
-        for item in self.items.drain(..) {
+        for item in &self.overlays {
+            if matches!(item.stage, Stage::Playing) {
+                cx.outputs.push_back(Output::StopPlayout(item.operation.id));
+            }
+        }
+        for item in self.items.drain(..).chain(self.overlays.drain(..)) {
             let operation = item.fail(reason, result());
             if notify {
                 end(operation, cx);
@@ -184,6 +208,10 @@ impl MediaQueue {
 
     /// Starts, extends or ends the head as far as its prompts allow.
     fn advance(&mut self, cx: &mut Context<'_>) {
+        self.advance_overlays(cx);
+        if self.interrupt(cx) {
+            return;
+        }
         while let Some(head) = self.items.front_mut() {
             match head.stage {
                 Stage::Playing => return head.extend(cx),
@@ -195,6 +223,11 @@ impl MediaQueue {
                 }
                 Stage::Preparing if !self.media_active => return,
                 Stage::Preparing if head.playback.playable().sealed => return head.start(cx),
+                Stage::Preparing
+                    if head.mode() == PlayMode::Interrupt && head.can_play_at_once() =>
+                {
+                    return head.start(cx);
+                }
                 Stage::Preparing => {
                     if head.playback.can_start_early() && !cx.timers.is_set(Timer::StartGrace) {
                         cx.timers.set(Timer::StartGrace, cx.now + cx.start_grace);
@@ -234,14 +267,18 @@ impl Item {
     fn end_as_played(self, cx: &mut Context<'_>) {
         let operation = match self.playback.failure() {
             Some(result) => self.fail(CompletionReason::Unknown, result),
-            None => Operation {
-                status: OperationStatus::Completed,
-                completion_reason: Some(CompletionReason::CompletedSuccessfully),
-                result: Some(ResultInfo::completed()),
-                ..self.operation
-            },
+            None => self.complete(CompletionReason::CompletedSuccessfully),
         };
         end(operation, cx);
+    }
+
+    fn complete(self, reason: CompletionReason) -> Operation {
+        Operation {
+            status: OperationStatus::Completed,
+            completion_reason: Some(reason),
+            result: Some(ResultInfo::completed()),
+            ..self.operation
+        }
     }
 
     fn fail(self, reason: CompletionReason, result: ResultInfo) -> Operation {

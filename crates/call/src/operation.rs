@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{conference::GroupVerb, ids::OperationId, tones::Tone};
+use crate::{
+    conference::GroupVerb,
+    ids::OperationId,
+    play_options::{PlayOptions, Shaping},
+    tones::Tone,
+};
 
 /// A media operation that a bot asked for and that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub enum OperationKind {
         prompts: Arc<[MediaPrompt]>,
         /// Repeat the whole list until cancelled.
         looping: bool,
+        /// How it is played; Graph knows one way only.
+        options: PlayOptions,
     },
     /// `cancelMediaProcessingOperation`.
     CancelMediaProcessing,
@@ -67,12 +74,14 @@ pub enum OperationKind {
 /// Graph `mediaPrompt` with its `mediaInfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaPrompt {
-    /// Absolute http or https URI of a WAV file.
+    /// Absolute http or https URI of an audio file, or a `graphophone:` URI.
     pub uri: String,
     /// Cache key within one application; `None` if absent or empty.
     pub resource_id: Option<String>,
     /// Times this prompt is played in a row, at least 1 (beta member `mediaPrompt.loop`).
     pub repeat: u32,
+    /// Beyond Graph: how much louder, and from where on.
+    pub shaping: Shaping,
 }
 
 /// Graph `operationStatus`.
@@ -102,6 +111,10 @@ pub enum CompletionReason {
     CompletedSuccessfully,
     /// Cut by cancelMediaProcessing, or by the end of the call.
     MediaOperationCanceled,
+    /// Ended by a key that it was asked to end at. Not Graph's.
+    StoppedByTone(Tone),
+    /// Ended by speech that it was asked to end at. Not Graph's.
+    StoppedBySpeech,
 }
 
 /// Graph `resultInfo`.

@@ -52,7 +52,30 @@ pub enum Output {
         /// Nothing more will follow.
         sealed: bool,
     },
-    /// Stop the playout; nothing of it may be audible behind this output.
+    /// Play the first `ready` prompts of an operation at once, mixed with what plays.
+    StartOverlay {
+        /// The operation.
+        operation: OperationId,
+        /// How many prompts, from the first.
+        ready: usize,
+        /// Start over at the end.
+        looping: bool,
+    },
+    /// Keep a playout or an overlay silent, or let it go on from where it was.
+    PausePlayout {
+        /// The operation.
+        operation: OperationId,
+        /// Silent, or not.
+        paused: bool,
+    },
+    /// Go on with a playout or an overlay from another place.
+    SeekPlayout {
+        /// The operation.
+        operation: OperationId,
+        /// Behind the beginning of its first prompt.
+        position: Duration,
+    },
+    /// Stop the playout or overlay; nothing of it may be audible behind this output.
     StopPlayout(OperationId),
     /// Send these tones to the far end, in order; what plays waits for them.
     SendTones {

@@ -52,6 +52,16 @@ impl Playback {
         Playable { ready, sealed }
     }
 
+    /// Playing time of one round of what can be played now, with repeats.
+    pub(crate) fn length(&self, prompts: &[MediaPrompt]) -> Duration {
+        let ready =
+            self.prompts.iter().zip(prompts).map_while(|(prepared, prompt)| match prepared {
+                Prepared::Ready(duration) => Some(*duration * prompt.repeat),
+                Prepared::Waiting | Prepared::Failed(_) => None,
+            });
+        ready.sum()
+    }
+
     /// The failure that ends the playback after what is playable, if there is one.
     pub(crate) fn failure(&self) -> Option<ResultInfo> {
         if let Some(Prepared::Failed(result)) = self.prompts.get(self.playable().ready) {

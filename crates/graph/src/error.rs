@@ -147,8 +147,10 @@ impl ApiError {
                 Rejection::QueueFull | Rejection::HoldMusicBusy | Rejection::RoutingGroupExists,
             ) => (409, "8519"),
             Self::BotRejected(Rejection::NotGroupCall) => (400, "8548"),
-            Self::BotRejected(Rejection::NotOnHold) => (400, "8585"),
-            Self::BotRejected(Rejection::BadRoutingGroup(_)) => (400, "8523"),
+            Self::BotRejected(Rejection::NotOnHold | Rejection::NotPlaying) => (400, "8585"),
+            Self::BotRejected(Rejection::BadRoutingGroup(_) | Rejection::SeekBeyondEnd(_)) => {
+                (400, "8523")
+            }
             Self::BotRejected(Rejection::ParticipantAbsent) => (404, "8558"),
             Self::BotRejected(Rejection::RoutingGroupAbsent) => (404, "8522"),
             Self::BotRequestReused | Self::BotRequestForgotten(_) => (409, "Conflict"),
@@ -222,6 +224,8 @@ mod tests {
             (Rejection::ParticipantAbsent.into(), 404, "8558"),
             (Rejection::RoutingGroupAbsent.into(), 404, "8522"),
             (Rejection::RoutingGroupExists.into(), 409, "8519"),
+            (Rejection::NotPlaying.into(), 400, "8585"),
+            (Rejection::SeekBeyondEnd(std::time::Duration::ZERO).into(), 400, "8523"),
             (ApiError::BotTooManyCalls { reason: "x".into(), retry_after: 2 }, 429, "8516"),
             (ApiError::BotRequestReused, 409, "Conflict"),
             (ApiError::BotRequestForgotten("x".into()), 409, "Conflict"),

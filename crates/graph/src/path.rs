@@ -39,6 +39,8 @@ pub enum Route {
     Operations(CallId),
     /// `…/calls/{id}/operations/{id}`
     Operation(CallId, OperationId),
+    /// `…/calls/{id}/operations/{id}/graphophone.<action>`; ours, in open mode only.
+    Control(CallId, OperationId, ControlAction),
     /// `…/calls/{id}/participants`
     Participants(CallId),
     /// `…/calls/{id}/participants/{id}`
@@ -62,6 +64,34 @@ pub enum Route {
     NoSuchParticipant(CallId),
     /// Nothing of Graph's, as far as we know it.
     Unknown,
+}
+
+/// An action on an operation that plays. Ours, not Graph's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ControlAction {
+    /// `graphophone.pause`
+    Pause,
+    /// `graphophone.resume`
+    Resume,
+    /// `graphophone.seek`
+    Seek,
+    /// `graphophone.stop`
+    Stop,
+}
+
+impl ControlAction {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pause, Self::Resume, Self::Seek, Self::Stop];
+
+    /// Its name in paths.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pause => "graphophone.pause",
+            Self::Resume => "graphophone.resume",
+            Self::Seek => "graphophone.seek",
+            Self::Stop => "graphophone.stop",
+        }
+    }
 }
 
 macro_rules! actions {
@@ -177,7 +207,10 @@ pub fn templates() -> Vec<String> {
     let parts = UNSUPPORTED.map(|part| format!("{call}/{part}"));
     let actions = Action::ALL.iter().map(|action| format!("{call}/{}", action.name()));
     let people = participants.into_iter().chain(of_all).chain(of_one).chain(groups);
-    fixed.into_iter().chain(operations).chain(people).chain(parts).chain(actions).collect()
+    let controls = ControlAction::ALL
+        .map(|action| format!("{call}/operations/{{operation}}/{}", action.name()));
+    let graph = fixed.into_iter().chain(operations).chain(people).chain(parts).chain(actions);
+    graph.chain(controls).collect()
 }
 
 fn decoded(segment: &str) -> Option<Cow<'_, str>> {
@@ -222,6 +255,10 @@ fn call(id: &str, segments: &[&str]) -> Route {
         [] => Route::Call(call),
         [operations] if is(operations, "operations") => Route::Operations(call),
         [operations, id] if is(operations, "operations") => operation(call, id),
+        [operations, id, name] if is(operations, "operations") => control(call, id, name),
+        [operations, name] if key(operations, "operations").is_some() => {
+            key(operations, "operations").map_or(Route::Unknown, |id| control(call, id, name))
+        }
         [name, rest @ ..] if is(name, PARTICIPANTS) => participants(call, rest),
         [name, rest @ ..] if key(name, PARTICIPANTS).is_some() => {
             let id = key(name, PARTICIPANTS).unwrap_or_default();
@@ -281,6 +318,16 @@ fn operation(call: CallId, id: &str) -> Route {
     match guid(id) {
         Some(id) => Route::Operation(call, OperationId::new(id)),
         None => Route::NoSuchOperation(call),
+    }
+}
+
+/// Behind the id of an operation.
+fn control(call: CallId, id: &str, name: &str) -> Route {
+    let known = ControlAction::ALL.into_iter().find(|action| is(name, action.name()));
+    match (known, guid(id)) {
+        (Some(action), Some(id)) => Route::Control(call, OperationId::new(id), action),
+        (Some(_), None) => Route::NoSuchOperation(call),
+        (None, _) => Route::Unknown,
     }
 }
 
@@ -388,6 +435,16 @@ mod tests {
             ("/{c}/operations/xyz", Route::NoSuchOperation(call)),
             ("/{c}/operations('')", Route::NoSuchOperation(call)),
             ("/{c}/operations/{o}/x", Route::Unknown),
+            (
+                "/{c}/operations/{o}/graphophone.pause",
+                Route::Control(call, operation, ControlAction::Pause),
+            ),
+            (
+                "('{c}')/operations('{o}')/Graphophone.Seek",
+                Route::Control(call, operation, ControlAction::Seek),
+            ),
+            ("/{c}/operations/{o}/pause", Route::Unknown),
+            ("/{c}/operations/x/graphophone.stop", Route::NoSuchOperation(call)),
             ("/{c}/keepAlive", Route::Action(call, Action::KeepAlive)),
             ("/{c}/keepAlive/x", Route::Unknown),
             ("/{c}/dance", Route::Unknown),
@@ -436,7 +493,7 @@ mod tests {
 
     #[test]
     fn the_templates_are_all_there_is_to_ask_for() {
-        let mut kinds = [0; 8];
+        let mut kinds = [0; 9];
         for template in templates() {
             let path = template.replace("{call}", CALL).replace("{operation}", OPERATION);
             let path = path.replace("{participant}", OPERATION).replace("{group}", "one");
@@ -452,6 +509,7 @@ mod tests {
                 | Route::ParticipantsAction(..)
                 | Route::ParticipantAction(..) => 6,
                 Route::AudioRoutingGroups(_) | Route::AudioRoutingGroup(_) => 7,
+                Route::Control(..) => 8,
                 other @ (Route::Metadata
                 | Route::Batch
                 | Route::NoSuchCall
@@ -464,8 +522,8 @@ mod tests {
             kinds[kind] += 1;
         }
         let people = 2 + ParticipantsAction::ALL.len() + ParticipantAction::ALL.len();
-        let actions = Action::ALL.len();
-        assert_eq!(kinds, [1, 1, 1, 2, UNSUPPORTED.len(), actions, people, 2]);
+        let (actions, controls) = (Action::ALL.len(), ControlAction::ALL.len());
+        assert_eq!(kinds, [1, 1, 1, 2, UNSUPPORTED.len(), actions, people, 2, controls]);
     }
 
     proptest! {

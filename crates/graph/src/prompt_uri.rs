@@ -204,9 +204,11 @@ fn number<T: TryFrom<i64>>(
 ) -> Result<T, PromptUriFault> {
     let value = value.ok_or(PromptUriFault::Missing(name))?;
     let number = value.parse().ok().filter(|number| (least..=most).contains(number));
-    number
-        .and_then(|number: i64| T::try_from(number).ok())
-        .ok_or(PromptUriFault::Number { name, least, most })
+    number.and_then(|number: i64| T::try_from(number).ok()).ok_or(PromptUriFault::Number {
+        name,
+        least,
+        most,
+    })
 }
 
 #[cfg(test)]
@@ -261,12 +263,21 @@ mod tests {
             ("silence?durationMs=1#x", "not one of"),
             ("tone?durationMs=1", "the parameter frequency is missing"),
             ("tone?frequency=440", "the parameter durationMs is missing"),
-            ("tone?frequency=440&durationMs=0", "durationMs is not a whole number from 1 to 3600000"),
+            (
+                "tone?frequency=440&durationMs=0",
+                "durationMs is not a whole number from 1 to 3600000",
+            ),
             ("tone?frequency=19&durationMs=1", "frequency is not a whole number from 20 to 4000"),
             ("tone?frequency=440.5&durationMs=1", "frequency is not a whole number"),
             ("tone?frequency=4e2&durationMs=1", "frequency is not a whole number"),
-            ("tone?frequency=440&durationMs=1&levelDb=1", "levelDb is not a whole number from -60 to 0"),
-            ("tone?frequency=440&frequency=441&durationMs=1", "the parameter frequency is given twice"),
+            (
+                "tone?frequency=440&durationMs=1&levelDb=1",
+                "levelDb is not a whole number from -60 to 0",
+            ),
+            (
+                "tone?frequency=440&frequency=441&durationMs=1",
+                "the parameter frequency is given twice",
+            ),
             ("silence?durationMs=99999999999999999999", "durationMs is not a whole number"),
             ("silence?durationMs=5&x\u{1b}=1", "the parameter x\\u{1b} is not one of durationMs"),
             ("prompts/", "what follows prompts/ is not a name"),

@@ -341,6 +341,7 @@ fn play_prompt(
         uri: uri.to_owned(),
         resource_id: resource_id.map(str::to_owned),
         repeat,
+        shaping: Default::default(),
     };
     Operation {
         id: uuid!("0fe0623f-d628-42ed-b4bd-8ac290072cc5").into(),

@@ -1,12 +1,14 @@
 //! A prompt: what a media file says, decoded once, and encoded once per codec.
 
 mod encoded;
+mod shape;
 
 use std::{fmt, io::Read, time::Duration};
 
 use sha2::Digest;
 
 pub use self::encoded::{EncodedAudio, EncodedPrompt, FrameError, FrameTable, MAX_FRAME_LEN};
+pub use self::shape::ShapeError;
 use crate::{
     codec::SampleCodec,
     resample::resample,

@@ -9,6 +9,7 @@ use crate::{
     leg::LegCommand,
     operation::{Operation, OperationKind, OperationStatus, ResultInfo},
     output::{Notification, Output},
+    play_options::PlayMode,
     timer::Timer,
 };
 
@@ -33,6 +34,7 @@ impl Command {
             Self::Answer { .. } | Self::Reject(_) => Need::Ringing,
             Self::KeepAlive => Need::Begun,
             Self::PlayPrompt { .. }
+            | Self::Control { .. }
             | Self::CancelMediaProcessing { .. }
             | Self::SubscribeToTone { .. }
             | Self::SendDtmfTones { .. } => Need::Media,
@@ -96,13 +98,18 @@ impl Call {
             }
             Command::KeepAlive => self.start_keep_alive(now),
             Command::Group(command) => self.handle_group(command)?,
-            Command::PlayPrompt { operation, prompts, looping, client_context } => {
-                if self.queue.len() >= self.settings.queue_limit {
+            Command::PlayPrompt { operation, prompts, looping, options, client_context } => {
+                let is_full = self.queue.len() >= self.settings.queue_limit;
+                let is_overlay = options.mode == PlayMode::Overlay;
+                if is_full || is_overlay && !self.queue.takes_overlay() {
                     return Err(Rejection::QueueFull);
                 }
-                let kind = OperationKind::PlayPrompt { prompts: prompts.into(), looping };
+                let kind = OperationKind::PlayPrompt { prompts: prompts.into(), looping, options };
                 let operation = Operation::running(operation, kind, client_context);
                 self.with_queue(now, |queue, cx| queue.push(operation, cx));
+            }
+            Command::Control { operation, control } => {
+                return self.with_queue(now, |queue, cx| queue.control(operation, control, cx));
             }
             Command::CancelMediaProcessing { operation, scope, client_context } => {
                 self.complete(operation, OperationKind::CancelMediaProcessing, client_context);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Call, CallState, Direction};
-use crate::{leg::LegEvent, output::Notification, timer::Timer, tones::Tone};
+use crate::{leg::LegEvent, media_queue::Heard, output::Notification, timer::Timer, tones::Tone};
 
 impl Call {
     pub(super) fn handle_leg(&mut self, now: Instant, event: LegEvent) {
@@ -64,6 +64,7 @@ impl Call {
             }
             (Established | Transferring | TransferAccepted, LegEvent::Tone(tone)) => {
                 self.hear_tone(tone);
+                self.with_queue(now, |queue, cx| queue.heard(Heard::Tone(tone), cx));
             }
             (
                 Incoming | Establishing | Established | Transferring | TransferAccepted

@@ -3,6 +3,7 @@
 mod cancelling;
 mod ending;
 mod groups;
+mod layered;
 mod life_cycle;
 mod model;
 mod playing;

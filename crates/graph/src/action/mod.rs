@@ -6,6 +6,7 @@ pub mod answer;
 pub mod cancel_media_processing;
 pub mod change_screen_sharing_role;
 pub mod configure_mixer;
+pub mod control;
 pub mod invite;
 pub mod log_teleconference_device_quality;
 pub mod mute;

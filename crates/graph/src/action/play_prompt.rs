@@ -1,6 +1,8 @@
 //! `playPrompt`: 1 to 20 prompts, played back to back.
 
-use graphophone_call::MediaPrompt;
+pub(crate) mod options;
+
+use graphophone_call::{MediaPrompt, PlayOptions};
 
 use super::client_context;
 use crate::{
@@ -21,6 +23,8 @@ pub struct PlayPrompt {
     pub prompts: Vec<MediaPrompt>,
     /// Start over at the end, until cancelled.
     pub looping: bool,
+    /// How it is played; Graph knows one way only.
+    pub options: PlayOptions,
     /// To be echoed verbatim; at most 256 UTF-16 code units.
     pub client_context: Option<String>,
 }
@@ -32,6 +36,8 @@ pub struct PlayPrompt {
 /// [`MAX_REPEAT`], how many times it is played. A `uri` of null is refused even with a
 /// `resourceId`: send the uri each time, the cache then answers from the resourceId.
 ///
+/// Members of ours, beyond Graph and in open mode only, are in `options`.
+///
 /// Which addresses may be fetched is judged by the server, not here.
 ///
 /// # Errors
@@ -39,12 +45,10 @@ pub struct PlayPrompt {
 pub fn parse(body: &[u8], version: ApiVersion, compat: Compat) -> Result<PlayPrompt, BodyError> {
     let body = json::read(body)?;
     let dialect = Dialect { version, compat };
-    let declared: &[&'static str] = if dialect.takes_beta() {
-        &["prompts", "clientContext", "loop"]
-    } else {
-        &["prompts", "clientContext"]
-    };
-    let members = Members::of_body(&body, declared, Extras::Undeclared, dialect)?;
+    let mut declared = vec!["prompts", "clientContext"];
+    declared.extend(dialect.takes_beta().then_some("loop"));
+    declared.extend(dialect.is_open().then_some(options::OF_ACTION).into_iter().flatten());
+    let members = Members::of_body(&body, &declared, Extras::Undeclared, dialect)?;
     let looping = match members.get("loop") {
         Some(member) => member.boolean()?,
         None => false,
@@ -53,6 +57,7 @@ pub fn parse(body: &[u8], version: ApiVersion, compat: Compat) -> Result<PlayPro
     Ok(PlayPrompt {
         prompts: parse_prompts(&prompts)?,
         looping,
+        options: options::options(&members)?,
         client_context: client_context(&members)?,
     })
 }
@@ -69,9 +74,10 @@ fn parse_prompts(member: &Member<'_>) -> Result<Vec<MediaPrompt>, BodyError> {
 pub(super) fn parse_prompt(item: &Member<'_>) -> Result<MediaPrompt, BodyError> {
     const TYPE: &str = "mediaPrompt";
     let dialect = item.dialect();
-    let declared: &[&'static str] =
-        if dialect.takes_beta() { &["mediaInfo", "loop"] } else { &["mediaInfo"] };
-    let members = item.members(declared, Extras::Undeclared)?;
+    let mut declared = vec!["mediaInfo"];
+    declared.extend(dialect.takes_beta().then_some("loop"));
+    declared.extend(dialect.is_open().then_some(options::OF_PROMPT).into_iter().flatten());
+    let members = item.members(&declared, Extras::Undeclared)?;
     match members.type_name()? {
         Some(TYPE) => {}
         Some(tag) => return Err(members.wrong_type(tag, &[TYPE])),
@@ -82,7 +88,12 @@ pub(super) fn parse_prompt(item: &Member<'_>) -> Result<MediaPrompt, BodyError> 
         }
     }
     let media = MediaInfo::parse(&members.require("mediaInfo", "an object with a uri")?)?;
-    Ok(MediaPrompt { uri: media.uri, resource_id: media.resource_id, repeat: repeat(&members)? })
+    Ok(MediaPrompt {
+        uri: media.uri,
+        resource_id: media.resource_id,
+        repeat: repeat(&members)?,
+        shaping: options::shaping(&members)?,
+    })
 }
 
 fn repeat(members: &Members<'_>) -> Result<u32, BodyError> {

@@ -3,10 +3,16 @@
 use graphophone_call::{
     CallId, CompletionReason, GroupVerb, MediaPrompt, Operation, OperationKind, OperationStatus,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{call::merge, identity::IdentitySet, media::media_info, receipt::Receipt, result_info};
-use crate::{compat::ApiVersion, odata::Service};
+use super::{
+    call::merge, identity::IdentitySet, media::media_info, receipt::Receipt, result_info, tone,
+};
+use crate::{
+    action::play_prompt::options::{render_options, render_shaping},
+    compat::ApiVersion,
+    odata::Service,
+};
 
 /// The response to the action that made the operation.
 pub fn render_response(
@@ -59,6 +65,7 @@ pub fn render_item(version: ApiVersion, operation: &Operation, receipt: Option<&
         rendered["completionReason"] = operation.completion_reason.map(completion_name).into();
     }
     add_invited(&mut rendered, &operation.kind);
+    merge(&mut rendered, beyond_graph(operation));
     add_receipt(&mut rendered, receipt);
     rendered
 }
@@ -78,6 +85,7 @@ pub(crate) fn render_ended(operation: &Operation, receipt: Option<&Receipt>) -> 
         merge(&mut rendered, json!({ "prompts": prompts }));
     }
     add_invited(&mut rendered, &operation.kind);
+    merge(&mut rendered, beyond_graph(operation));
     add_receipt(&mut rendered, receipt);
     crate::odata::without_nulls(rendered)
 }
@@ -139,6 +147,10 @@ pub const fn completion_name(reason: CompletionReason) -> &'static str {
         CompletionReason::Unknown => "unknown",
         CompletionReason::CompletedSuccessfully => "completedSuccessfully",
         CompletionReason::MediaOperationCanceled => "mediaOperationCanceled",
+        // None of Graph's: `graphophoneEndedBy` says more.
+        CompletionReason::StoppedByTone(_) | CompletionReason::StoppedBySpeech => {
+            "unknownFutureValue"
+        }
     }
 }
 
@@ -150,7 +162,33 @@ fn media_prompt(prompt: &MediaPrompt) -> Value {
     if prompt.repeat != 1 {
         rendered["loop"] = prompt.repeat.into();
     }
+    merge(&mut rendered, render_shaping(prompt).into());
     rendered
+}
+
+/// Members of ours, where an operation is not Graph's alone.
+fn beyond_graph(operation: &Operation) -> Value {
+    let mut ours = match &operation.kind {
+        OperationKind::PlayPrompt { options, .. } => render_options(*options),
+        OperationKind::CancelMediaProcessing
+        | OperationKind::Group(_)
+        | OperationKind::SubscribeToTone
+        | OperationKind::SendDtmfTones { .. } => Map::new(),
+    };
+    let ended_by = match operation.completion_reason {
+        Some(CompletionReason::StoppedByTone(tone)) => Some(tone::name(tone)),
+        Some(CompletionReason::StoppedBySpeech) => Some("speech"),
+        Some(
+            CompletionReason::Unknown
+            | CompletionReason::CompletedSuccessfully
+            | CompletionReason::MediaOperationCanceled,
+        )
+        | None => None,
+    };
+    if let Some(ended_by) = ended_by {
+        ours.insert("graphophoneEndedBy".to_owned(), ended_by.into());
+    }
+    ours.into()
 }
 
 fn add_receipt(rendered: &mut Value, receipt: Option<&Receipt>) {

@@ -25,10 +25,11 @@ pub struct PromptReceipt {
     pub resource_id: Option<String>,
     /// SHA-256 of the decoded audio, 64 lower-case hex digits; `None` until it is decoded.
     pub sha256: Option<String>,
-    /// Playing time in ms with all repeats of the prompt, once through the list; `None` until it
-    /// is decoded.
+    /// Playing time in ms with all repeats of the prompt, once through the list, without what
+    /// `graphophoneStartMs` leaves out; `None` until it is decoded.
     pub duration_ms: Option<u64>,
-    /// Audio that left in packets, in ms; in a looped list all rounds added. `None` if that is not
+    /// Audio that left in packets, in ms; in a looped list all rounds added, and what was sent twice
+    /// after a `graphophone.seek` counted twice. `None` if that is not
     /// known: a restart cut it.
     pub milliseconds_sent: Option<u64>,
     /// Of that, what the far end's RTCP receiver reports confirm; `None` if it sends none.
@@ -53,7 +54,13 @@ pub enum PromptEnd {
     Playing,
     /// Sent to the last sample, every repeat. Not of a loop, which has no last sample.
     Completed,
-    /// Cut by cancelMediaProcessing.
+    /// Is being sent, and silent until `graphophone.resume`.
+    Paused,
+    /// Sent but for what `graphophone.seek` went over.
+    Skipped,
+    /// Cut by a key or by speech, as asked for in `graphophoneStopOn`.
+    Stopped,
+    /// Cut by cancelMediaProcessing or `graphophone.stop`, or by what interrupted it.
     Cancelled,
     /// Could not be fetched, decoded or sent.
     Failed,

@@ -119,6 +119,7 @@ pub(super) fn prefetch(request: &Request<'_>, details: &CallDetails) {
             uri: info.uri.clone(),
             resource_id: info.resource_id.clone(),
             repeat: 1,
+            shaping: Default::default(),
         })
         .collect();
     let owner = (details.tenant, details.app);

@@ -121,6 +121,9 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
         (Method::DELETE, Route::Call(id)) => calls::delete(request, id).await,
         (Method::GET, Route::Operations(id)) => operations::list(request, id).await,
         (Method::GET, Route::Operation(call, id)) => operations::get(request, call, id).await,
+        (Method::POST, Route::Control(call, id, action)) => {
+            actions::control::handle(request, body, call, id, action).await
+        }
         (Method::POST, Route::Action(id, action)) => match action {
             Action::Answer => actions::answer::handle(request, body, id).await,
             Action::KeepAlive => actions::keep_alive::handle(request, id).await,
@@ -193,6 +196,7 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             | Route::Call(_)
             | Route::Operations(_)
             | Route::Operation(..)
+            | Route::Control(..)
             | Route::Participants(_)
             | Route::Participant(..)
             | Route::ParticipantsAction(..)
@@ -215,7 +219,7 @@ fn allowed(route: Route, compat: Compat) -> &'static str {
         Route::Operations(_) | Route::Operation(..) | Route::Participants(_) | Route::Metadata => {
             "GET"
         }
-        Route::Batch | Route::LogTeleconferenceDeviceQuality => "POST",
+        Route::Batch | Route::LogTeleconferenceDeviceQuality | Route::Control(..) => "POST",
         Route::Participant(..) => "GET, DELETE",
         Route::ParticipantsAction(..) | Route::ParticipantAction(..) => "POST",
         Route::AudioRoutingGroups(_) => "GET, POST",

@@ -51,7 +51,8 @@ pub(super) async fn put(
     let prompts = state.calls().prompts();
     let limit = prompts.max_bytes();
     let Ok(bytes) = to_bytes(body, usize::try_from(limit).unwrap_or(usize::MAX)).await else {
-        let text = format!("the body broke off or is longer than {limit} bytes (prompts.max_bytes)");
+        let text =
+            format!("the body broke off or is longer than {limit} bytes (prompts.max_bytes)");
         return refusal(StatusCode::PAYLOAD_TOO_LARGE, &text);
     };
     match prompts.upload(name, bytes).await {
@@ -91,6 +92,7 @@ fn refused(failure: &UploadFailed) -> Response {
             | PrepareError::Busy { .. }
             | PrepareError::Format { .. }
             | PrepareError::Own { .. }
+            | PrepareError::Shape { .. }
             | PrepareError::TooLong { .. }) => {
                 refusal(StatusCode::BAD_REQUEST, &to_result(fault).message)
             }
@@ -113,8 +115,8 @@ fn absent() -> Response {
 
 fn describe(upload: &Upload) -> Value {
     let uploaded = time::OffsetDateTime::from_unix_timestamp(upload.uploaded as i64).ok();
-    let uploaded = uploaded
-        .and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok());
+    let uploaded =
+        uploaded.and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok());
     json!({
         "name": upload.name,
         "uri": format!("{SCHEME}prompts/{}", upload.name),

@@ -163,6 +163,37 @@ impl Audio {
         }
     }
 
+    /// Plays over what plays.
+    pub(super) fn overlay(&mut self, operation: OperationId, ready: usize, looping: bool) {
+        let segments = self.playouts.hand_over(operation, ready);
+        let play = |stream: &StreamHandle| stream.overlay(playout_id(operation), segments, looping);
+        match self.stream.as_deref().map(play) {
+            Some(Ok(progress)) => self.playouts.set_progress(operation, progress),
+            broken => self.break_off(operation, broken.and_then(Result::err)),
+        }
+    }
+
+    /// Keeps a playout silent, or lets it go on.
+    pub(super) fn pause(&mut self, operation: OperationId, paused: bool) {
+        let pause = |stream: &StreamHandle| stream.pause(playout_id(operation), paused);
+        match self.stream.as_deref().map(pause) {
+            Some(Ok(())) => self.playouts.set_paused(operation, paused),
+            broken => self.break_off(operation, broken.and_then(Result::err).map(Into::into)),
+        }
+    }
+
+    /// Lets a playout go on from another place.
+    pub(super) fn seek(&mut self, operation: OperationId, position: Duration) {
+        let Some(codec) = self.codec else { return };
+        let units = position.as_millis() * u128::from(codec.rate()) / 1_000;
+        let units = u64::try_from(units).unwrap_or(u64::MAX);
+        let seek = |stream: &StreamHandle| stream.seek(playout_id(operation), units);
+        match self.stream.as_deref().map(seek) {
+            Some(Ok(())) => {}
+            broken => self.break_off(operation, broken.and_then(Result::err).map(Into::into)),
+        }
+    }
+
     /// What the end of a playout means. One of which the kernel refused packets has not been
     /// played: `completed` is a promise about every sample.
     pub(super) fn finished(&self, playout: PlayoutId) -> PlayoutEvent {

@@ -303,6 +303,13 @@ impl CallTask {
                 Output::StartPlayout { operation, ready, sealed, looping } => {
                     self.audio.start(operation, ready, sealed, looping);
                 }
+                Output::StartOverlay { operation, ready, looping } => {
+                    self.audio.overlay(operation, ready, looping);
+                }
+                Output::PausePlayout { operation, paused } => self.audio.pause(operation, paused),
+                Output::SeekPlayout { operation, position } => {
+                    self.audio.seek(operation, position);
+                }
                 Output::ExtendPlayout { operation, ready, sealed } => {
                     self.audio.extend(operation, ready, sealed);
                 }
@@ -421,6 +428,9 @@ impl CallTask {
                 | Output::CommitOperation(_)
                 | Output::Notify(_)
                 | Output::StartPlayout { .. }
+                | Output::StartOverlay { .. }
+                | Output::PausePlayout { .. }
+                | Output::SeekPlayout { .. }
                 | Output::ExtendPlayout { .. }
                 | Output::StopPlayout(_) => {}
             }
@@ -498,6 +508,7 @@ fn begins_something(command: &Command) -> bool {
         | Command::Reject(_)
         | Command::HangUp
         | Command::KeepAlive
+        | Command::Control { .. }
         | Command::CancelMediaProcessing { .. }
         | Command::SubscribeToTone { .. } => false,
         Command::Group(command) => match command {

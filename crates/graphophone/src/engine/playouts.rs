@@ -30,6 +30,8 @@ struct Playout {
     audio: Vec<Audio>,
     handed_over: usize,
     progress: Option<Arc<PlayoutProgress>>,
+    /// The bot wants it silent for now.
+    is_paused: bool,
     /// It was the end of the call that ended the operation.
     is_cut_by_call: bool,
 }
@@ -55,6 +57,9 @@ enum Audio {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Running,
+    Paused,
+    /// A key or speech has ended it, as it was asked to.
+    Stopped,
     /// Everything playable was played.
     PlayedOut,
     Cancelled,
@@ -70,6 +75,8 @@ struct Standing {
     is_handed_over: bool,
     /// Samples that left.
     sent: u64,
+    /// Samples that a seek went over.
+    skipped: u64,
     /// Samples of all repeats; `None` until it is decoded.
     whole: Option<u64>,
 }
@@ -86,6 +93,7 @@ impl Playouts {
             audio: vec![Audio::Awaited; count],
             handed_over: 0,
             progress: None,
+            is_paused: false,
             is_cut_by_call: false,
         });
     }
@@ -135,13 +143,22 @@ impl Playouts {
         }
     }
 
-    /// Whether the kernel has taken every sample that the engine was given.
+    /// It is silent for now, or goes on.
+    pub(super) fn set_paused(&mut self, id: OperationId, paused: bool) {
+        if let Some(playout) = self.find(id) {
+            playout.is_paused = paused;
+        }
+    }
+
+    /// Whether the kernel has taken every sample that the engine was given and was to send.
     pub(super) fn is_sent(&self, id: OperationId) -> bool {
         let playout = self.playouts.iter().find(|playout| playout.operation.id == id);
         playout.is_none_or(|playout| {
             let segments = playout.segments();
             segments.len() >= playout.handed_over
-                && segments.iter().all(|segment| segment.samples_sent >= segment.samples_planned)
+                && segments.iter().all(|segment| {
+                    segment.samples_sent + segment.samples_skipped >= segment.samples_planned
+                })
         })
     }
 
@@ -207,9 +224,13 @@ impl Playout {
     fn stage(&self) -> Stage {
         let Operation { status, completion_reason, result, .. } = &self.operation;
         match (status, completion_reason) {
+            (OperationStatus::Running, _) if self.is_paused => Stage::Paused,
             (OperationStatus::Running, _) => Stage::Running,
             _ if self.is_cut_by_call => Stage::CallEnded,
             (_, Some(CompletionReason::MediaOperationCanceled)) => Stage::Cancelled,
+            (_, Some(CompletionReason::StoppedByTone(_) | CompletionReason::StoppedBySpeech)) => {
+                Stage::Stopped
+            }
             _ if *result == Some(ResultInfo::play_failed()) => Stage::Unsendable,
             (OperationStatus::Completed | OperationStatus::Failed, _) => Stage::PlayedOut,
         }
@@ -240,6 +261,7 @@ impl Playout {
                     is_broken: matches!(audio, Audio::Broken),
                     is_handed_over: index < self.handed_over,
                     sent: sent.map_or(0, |sent| sent.samples_sent),
+                    skipped: sent.map_or(0, |sent| sent.samples_skipped),
                     whole,
                 };
                 PromptReceipt {
@@ -267,26 +289,38 @@ impl Standing {
         self.whole.is_some_and(|whole| self.sent >= whole)
     }
 
+    /// Every sample has left or was gone over.
+    fn is_passed(&self) -> bool {
+        self.whole.is_some_and(|whole| self.sent + self.skipped >= whole)
+    }
+
     fn reason(&self, stage: Stage, is_looping: bool) -> PromptEnd {
         let is_begun = self.sent > 0;
         let is_whole = self.is_sent() && is_begun;
         // A loop has no last sample.
-        let is_cut = is_looping || !is_whole;
+        let is_skipped = !self.is_sent() && self.skipped > 0 && self.is_passed();
+        let is_cut = is_looping || !(is_whole || is_skipped);
         match stage {
             _ if self.is_broken => PromptEnd::Failed,
-            Stage::Running if !is_begun => PromptEnd::Waiting,
+            Stage::Running | Stage::Paused if !is_begun && !is_skipped => PromptEnd::Waiting,
             Stage::Running if is_cut => PromptEnd::Playing,
+            Stage::Paused if is_cut => PromptEnd::Paused,
+            Stage::Stopped if is_begun && is_cut => PromptEnd::Stopped,
             Stage::Cancelled if is_begun && is_cut => PromptEnd::Cancelled,
             Stage::CallEnded if is_begun && is_cut => PromptEnd::CallEnded,
             Stage::Unsendable if self.is_handed_over && is_cut => PromptEnd::Failed,
             Stage::PlayedOut if self.is_handed_over && self.is_sent() => PromptEnd::Completed,
             Stage::Running
+            | Stage::Paused
+            | Stage::Stopped
             | Stage::Cancelled
             | Stage::CallEnded
             | Stage::Unsendable
             | Stage::PlayedOut => {
                 if is_whole {
                     PromptEnd::Completed
+                } else if is_skipped {
+                    PromptEnd::Skipped
                 } else {
                     PromptEnd::NotPlayed
                 }

@@ -6,7 +6,7 @@ mod group;
 
 use graphophone_call::{
     CompletionReason, MediaPrompt, Operation, OperationId, OperationKind, OperationStatus,
-    ResultInfo, Tone,
+    PlayMode, PlayOptions, ResultInfo, Shaping, StopOn, Tone,
 };
 use graphophone_graph::resource::receipt::Receipt;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ enum StoredKind {
     PlayPrompt {
         prompts: Vec<StoredPrompt>,
         looping: bool,
+        #[serde(default)]
+        options: StoredOptions,
     },
     CancelMediaProcessing,
     SubscribeToTone,
@@ -45,6 +47,10 @@ struct StoredPrompt {
     uri: String,
     resource_id: Option<String>,
     repeat: u32,
+    #[serde(default)]
+    gain_tenths: i16,
+    #[serde(default)]
+    start_ms: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,6 +65,51 @@ enum StoredReason {
     Unknown,
     CompletedSuccessfully,
     MediaOperationCanceled,
+    StoppedByTone(u8),
+    StoppedBySpeech,
+}
+
+/// Where a playPrompt takes its place, and what ends it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct StoredOptions {
+    mode: StoredMode,
+    /// Event codes.
+    stop_on_tones: Vec<u8>,
+    stop_on_speech: bool,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+enum StoredMode {
+    #[default]
+    Queue,
+    Interrupt,
+    Overlay,
+}
+
+impl StoredOptions {
+    fn new(options: PlayOptions) -> Self {
+        Self {
+            mode: match options.mode {
+                PlayMode::Queue => StoredMode::Queue,
+                PlayMode::Interrupt => StoredMode::Interrupt,
+                PlayMode::Overlay => StoredMode::Overlay,
+            },
+            stop_on_tones: options.stop_on.tones.tones().map(Tone::event_code).collect(),
+            stop_on_speech: options.stop_on.speech,
+        }
+    }
+
+    fn into_domain(self) -> PlayOptions {
+        let tones = self.stop_on_tones.into_iter().filter_map(Tone::from_event_code).collect();
+        PlayOptions {
+            mode: match self.mode {
+                StoredMode::Queue => PlayMode::Queue,
+                StoredMode::Interrupt => PlayMode::Interrupt,
+                StoredMode::Overlay => PlayMode::Overlay,
+            },
+            stop_on: StopOn { tones, speech: self.stop_on_speech },
+        }
+    }
 }
 
 /// A `resultInfo` as it is kept.
@@ -73,9 +124,10 @@ impl StoredOperation {
     pub(super) fn new(operation: &Operation, receipt: Option<Receipt>) -> Self {
         Self {
             kind: match &operation.kind {
-                OperationKind::PlayPrompt { prompts, looping } => StoredKind::PlayPrompt {
+                OperationKind::PlayPrompt { prompts, looping, options } => StoredKind::PlayPrompt {
                     prompts: prompts.iter().map(StoredPrompt::new).collect(),
                     looping: *looping,
+                    options: StoredOptions::new(*options),
                 },
                 OperationKind::CancelMediaProcessing => StoredKind::CancelMediaProcessing,
                 OperationKind::SubscribeToTone => StoredKind::SubscribeToTone,
@@ -95,6 +147,10 @@ impl StoredOperation {
                 CompletionReason::Unknown => StoredReason::Unknown,
                 CompletionReason::CompletedSuccessfully => StoredReason::CompletedSuccessfully,
                 CompletionReason::MediaOperationCanceled => StoredReason::MediaOperationCanceled,
+                CompletionReason::StoppedByTone(tone) => {
+                    StoredReason::StoppedByTone(tone.event_code())
+                }
+                CompletionReason::StoppedBySpeech => StoredReason::StoppedBySpeech,
             }),
             result: operation.result.as_ref().map(StoredResult::new),
             receipt,
@@ -105,9 +161,10 @@ impl StoredOperation {
         let operation = Operation {
             id,
             kind: match self.kind {
-                StoredKind::PlayPrompt { prompts, looping } => OperationKind::PlayPrompt {
+                StoredKind::PlayPrompt { prompts, looping, options } => OperationKind::PlayPrompt {
                     prompts: prompts.into_iter().map(StoredPrompt::into_domain).collect(),
                     looping,
+                    options: options.into_domain(),
                 },
                 StoredKind::CancelMediaProcessing => OperationKind::CancelMediaProcessing,
                 StoredKind::SubscribeToTone => OperationKind::SubscribeToTone,
@@ -127,6 +184,9 @@ impl StoredOperation {
                 StoredReason::Unknown => CompletionReason::Unknown,
                 StoredReason::CompletedSuccessfully => CompletionReason::CompletedSuccessfully,
                 StoredReason::MediaOperationCanceled => CompletionReason::MediaOperationCanceled,
+                StoredReason::StoppedByTone(code) => Tone::from_event_code(code)
+                    .map_or(CompletionReason::Unknown, CompletionReason::StoppedByTone),
+                StoredReason::StoppedBySpeech => CompletionReason::StoppedBySpeech,
             }),
             result: self.result.map(StoredResult::into_domain),
         };
@@ -140,11 +200,14 @@ impl StoredPrompt {
             uri: prompt.uri.clone(),
             resource_id: prompt.resource_id.clone(),
             repeat: prompt.repeat,
+            gain_tenths: prompt.shaping.gain_tenths,
+            start_ms: prompt.shaping.start_ms,
         }
     }
 
     fn into_domain(self) -> MediaPrompt {
-        MediaPrompt { uri: self.uri, resource_id: self.resource_id, repeat: self.repeat }
+        let Self { uri, resource_id, repeat, gain_tenths, start_ms } = self;
+        MediaPrompt { uri, resource_id, repeat, shaping: Shaping { gain_tenths, start_ms } }
     }
 }
 
@@ -172,13 +235,18 @@ mod tests {
                     uri: "https://cdn.example/a.wav?x=1".into(),
                     resource_id: Some("r \u{0}/..".into()),
                     repeat: 3,
+                    shaping: Shaping { gain_tenths: -35, start_ms: 1_500 },
                 }]
                 .into(),
                 looping: true,
+                options: PlayOptions {
+                    mode: PlayMode::Overlay,
+                    stop_on: StopOn { tones: [Tone::Star].into_iter().collect(), speech: true },
+                },
             },
             status: OperationStatus::Failed,
             client_context: Some("ctx \u{1f4de}".into()),
-            completion_reason: Some(CompletionReason::MediaOperationCanceled),
+            completion_reason: Some(CompletionReason::StoppedByTone(Tone::Star)),
             result: Some(ResultInfo::cancelled()),
         };
         let tones = OperationKind::SendDtmfTones {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use graphophone_call::MediaPrompt;
+use graphophone_call::{MediaPrompt, Shaping};
 use graphophone_graph::prompt_uri::{self, OwnPrompt, PromptUriFault};
 use graphophone_media::{codec::Codec, compressed::Packing, prompt::Sha256};
 use sha2::Digest;
@@ -142,7 +142,16 @@ impl Prompts {
         let key = Key::of(owner, prompt);
         let source = self.0.source(owner, key, prompt).await?;
         let audio = self.0.encode(key, source).await?;
-        Ok(Arc::clone(audio.encoded(codec)).into())
+        let encoded = Arc::clone(audio.encoded(codec));
+        if prompt.shaping == Shaping::default() {
+            return Ok(encoded.into());
+        }
+        // Not kept: it is cheap to make, and there are as many as bots can think of.
+        let Shaping { gain_tenths, start_ms } = prompt.shaping;
+        let work = tokio::task::spawn_blocking(move || encoded.shaped(gain_tenths, start_ms));
+        let shaped = work.await.map_err(|_| panicked(shown(&prompt.uri)))?;
+        let failed = |source| PrepareError::Shape { uri: shown(&prompt.uri), source };
+        Ok(Arc::new(shaped.map_err(failed)?).into())
     }
 
     /// Gives up every downloaded file that nobody reads; how many bytes that were. Encoded audio

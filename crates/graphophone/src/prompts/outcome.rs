@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use graphophone_call::ResultInfo;
 use graphophone_media::{
     compressed::CompressedError,
-    prompt::{EncodedPrompt, Sha256},
+    prompt::{EncodedPrompt, Sha256, ShapeError},
     wav::WavError,
 };
 
@@ -67,6 +67,15 @@ pub enum PrepareError {
         #[source]
         source: Arc<FormatError>,
     },
+    /// It cannot be played in the way it was asked for.
+    #[error("the prompt {uri} cannot be played so")]
+    Shape {
+        /// As the bot wrote it, without query.
+        uri: String,
+        /// Why not.
+        #[source]
+        source: ShapeError,
+    },
     /// A prompt of this server's own is not there.
     #[error("the prompt {uri} is not there")]
     Own {
@@ -106,6 +115,9 @@ pub fn to_result(error: &PrepareError) -> ResultInfo {
         PrepareError::Download { uri, source } => {
             ResultInfo::download_failed(&format!("{uri}: {source}."))
         }
+        PrepareError::Shape { uri, source } => ResultInfo::format_invalid(&format!(
+            "{uri}: graphophoneGainDb or graphophoneStartMs: {source}."
+        )),
         PrepareError::Own { uri, source } => {
             ResultInfo::download_failed(&format!("{uri}: {source}."))
         }

@@ -139,6 +139,10 @@ fn judge(row: &Row, end: &Value) -> Result<(), String> {
         }
         ("play" | "play|fail", Some("completed")) => {
             let sent = sent_ms(end) as f64;
+            // Files that need not be played have no length in the index.
+            if row.verdict == "play|fail" && row.milliseconds == 0.0 {
+                return Ok(());
+            }
             // The last packet is padded to 20 ms at most once.
             if (sent - row.milliseconds).abs() > 20.0 {
                 return Err(format!("{sent} ms sent instead of {}", row.milliseconds));

@@ -28,6 +28,7 @@ mod incoming;
 mod isolation;
 mod issuers;
 mod keys;
+mod layered;
 mod leaks;
 mod limits;
 mod line;

@@ -14,8 +14,9 @@ use graphophone::{
 };
 use graphophone_media::{analysis, codec::Codec, wav};
 use graphophone_testkit::{
-    TestCall, TestServer,
+    ServerProcess, TestCall, TestServer,
     audio::{as_heard, assert_heard, assert_tones, ms_to_samples, tone, tone_wav},
+    is_audio_active, is_end_of, patience, sent_ms,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -37,10 +38,22 @@ fn prompts(uris: &[&str]) -> Value {
     json!({"prompts": uris.iter().map(prompt).collect::<Vec<_>>()})
 }
 
+/// The same as strict modes want it.
+fn typed(uri: &str) -> Value {
+    json!({"prompts": [{
+        "@odata.type": "#microsoft.graph.mediaPrompt",
+        "mediaInfo": {"@odata.type": "#microsoft.graph.mediaInfo", "uri": uri},
+    }]})
+}
+
 /// What the admin API answers.
 async fn admin(server: &TestServer, method: Method, tail: &str, body: &[u8]) -> (u16, Value) {
-    let url = format!("{}/graphophone/v1/prompts{tail}", server.base());
     let token = server.server().ready().admin_token.clone().unwrap();
+    asked(server.base(), &token, method, tail, body).await
+}
+
+async fn asked(base: &str, token: &str, method: Method, tail: &str, body: &[u8]) -> (u16, Value) {
+    let url = format!("{base}/graphophone/v1/prompts{tail}");
     let request = http_client().unwrap().request(method, url).bearer_auth(token);
     let answer = request.body(body.to_vec()).send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap_or_default())
@@ -72,18 +85,15 @@ async fn strict_modes_refuse_compressed_files_by_name_and_ours_altogether() {
         let mut line = Line::open(&server).await;
         for (format, bytes) in &FILES[..3] {
             let uri = line.bot.serve(format, bytes.to_vec());
-            let operation = line.play(&[uri]).await;
-            let end = line.end_of(&operation).await;
+            let answer = line.post("/playPrompt", typed(&uri)).await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+            let end = line.end_of(answer.body["id"].as_str().unwrap()).await;
             let (code, subcode, message) = result_of(&end);
             assert_eq!((&end["status"], code, subcode), (&json!("failed"), 400, 8535));
             let got = format!("16 kHz mono 16-bit WAV is required in this mode, got {format}");
             assert!(message.contains(&got), "{message}");
         }
-        let typed = json!({"prompts": [{
-            "@odata.type": "#microsoft.graph.mediaPrompt",
-            "mediaInfo": {"uri": "graphophone:silence?durationMs=5"},
-        }]});
-        let answer = line.post("/playPrompt", typed).await;
+        let answer = line.post("/playPrompt", typed("graphophone:silence?durationMs=5")).await;
         assert_eq!(answer.status, 400);
         let message = answer.body["error"]["message"].as_str().unwrap();
         assert!(message.contains("prompts[0].mediaInfo.uri: not an absolute http"), "{message}");
@@ -177,30 +187,44 @@ async fn an_uploaded_prompt_is_played_replaced_kept_over_a_restart_and_deleted()
     let (status, list) = admin(&call.server, Method::GET, "", b"").await;
     assert_eq!((status, list["prompts"].as_array().unwrap().len()), (200, 1));
     let uploads = call.server.directory().join("uploads");
-    let files: Vec<_> =
-        std::fs::read_dir(&uploads).unwrap().map(|entry| entry.unwrap()).collect();
+    let files: Vec<_> = std::fs::read_dir(&uploads).unwrap().map(|entry| entry.unwrap()).collect();
     assert_eq!(files.len(), 1);
     assert_eq!(files[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!files[0].file_name().to_str().unwrap().contains("welcome"));
 
-    call.hang_up().await;
-    let TestCall { server, .. } = call;
-    let server = server.stop().await.start().await;
-    let (status, kept) = admin(&server, Method::GET, "/welcome", b"").await;
-    assert_eq!((status, &kept["durationMs"]), (200, &json!(200)), "{kept}");
-    let mut line = Line::open(&server).await;
-    let operation = line.play(&["graphophone:prompts/welcome".to_owned()]).await;
-    assert_eq!(line.end_of(&operation).await["status"], "completed");
-    let heard = graphophone_testkit::heard(&line.phone, 200).await;
-    assert_heard(&heard.samples, &as_heard(&[&high], Codec::Pcmu));
-
-    assert_eq!(admin(&server, Method::DELETE, "/welcome", b"").await.0, 204);
-    assert_eq!(admin(&server, Method::DELETE, "/welcome", b"").await.0, 404);
-    let operation = line.play(&["graphophone:prompts/welcome".to_owned()]).await;
-    let end = line.end_of(&operation).await;
+    assert_eq!(admin(&call.server, Method::DELETE, "/welcome", b"").await.0, 204);
+    assert_eq!(admin(&call.server, Method::DELETE, "/welcome", b"").await.0, 404);
+    let operation = call.play_body("v1.0", prompts(&["graphophone:prompts/welcome"])).await;
+    let end = call.ended(&operation).await.value["resourceData"].clone();
     let (code, subcode, message) = result_of(&end);
     assert_eq!((code, subcode), (400, 8536));
     assert!(message.contains("no prompt was uploaded under this name"), "{message}");
+}
+
+#[tokio::test]
+async fn an_upload_is_there_after_a_kill() {
+    let data = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(env!("CARGO_BIN_EXE_graphophone"), data.path()).await;
+    let token = server.ready("adminToken").to_owned();
+    let file = tone_wav(700.0, 300);
+    let base = server.ready("http").to_owned();
+    let (status, put) = asked(&base, &token, Method::PUT, "/kept", &file).await;
+    assert_eq!(status, 201, "{put}");
+    server.kill();
+
+    let server = ServerProcess::start(env!("CARGO_BIN_EXE_graphophone"), data.path()).await;
+    let base = server.ready("http").to_owned();
+    let (status, kept) = asked(&base, &token, Method::GET, "/kept", b"").await;
+    assert_eq!((status, &kept), (200, &put));
+    let mut bot = server.bot().await;
+    let call = bot.call(server.phone_identity(), &[]).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
+    let uri = "graphophone:prompts/kept".to_owned();
+    let operation = bot.play(&call, &[uri], false).await.unwrap();
+    let told = bot.until(patience(), |value| is_end_of(value, &operation)).await.unwrap();
+    let ended = &told.last().unwrap().value["resourceData"];
+    assert_eq!((&ended["status"], sent_ms(ended)), (&json!("completed"), 300));
+    assert_eq!(ended["graphophoneReceipt"]["prompts"][0]["sha256"], put["sha256"]);
 }
 
 #[tokio::test]

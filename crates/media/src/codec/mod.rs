@@ -95,6 +95,22 @@ impl SampleCodec {
         }
     }
 
+    /// The 16-bit sample of one byte.
+    pub(crate) fn sample(self, code: u8) -> i16 {
+        match self {
+            Self::Pcmu => g711::ulaw_sample(code),
+            Self::Pcma => g711::alaw_sample(code),
+        }
+    }
+
+    /// The byte of one 16-bit sample.
+    pub(crate) fn code(self, sample: i16) -> u8 {
+        match self {
+            Self::Pcmu => g711::ulaw(sample),
+            Self::Pcma => g711::alaw(sample),
+        }
+    }
+
     /// Encodes 16-bit samples, one byte each.
     pub fn encode(self, samples: &[i16]) -> Vec<u8> {
         match self {

@@ -71,11 +71,7 @@ struct Headers {
 /// # Errors
 /// [`CompressedError`] names what was found instead of playable audio. A damaged packet is an error:
 /// a prompt is played whole or not at all.
-pub fn decode(
-    file: File,
-    packing: Packing,
-    longest: Duration,
-) -> Result<Decoded, CompressedError> {
+pub fn decode(file: File, packing: Packing, longest: Duration) -> Result<Decoded, CompressedError> {
     decode_source(file, packing, longest)
 }
 
@@ -113,7 +109,8 @@ fn read(
     let options = AudioDecoderOptions::default().gapless(true).verify(false);
     let mut decoder =
         get_codecs().make_audio_decoder(&headers.parameters, &options).map_err(malformed)?;
-    let most = longest.as_nanos().saturating_mul(headers.rate.min(FULL_RATE).into()) / 1_000_000_000;
+    let most =
+        longest.as_nanos().saturating_mul(headers.rate.min(FULL_RATE).into()) / 1_000_000_000;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let samples = mixed_down(reader.as_mut(), decoder.as_mut(), &headers, packing, most)?;
     if samples.is_empty() {
@@ -153,13 +150,6 @@ fn mixed_down(
         if packet.track_id != headers.track {
             continue;
         }
-        // Pages of Ogg and frames of FLAC are numbered: one that is gone would be a hole in the prompt.
-        // Frames of MP3 are not.
-        let at = packet.pts.get().saturating_add_unsigned(packet.trim_start.get());
-        let begun_at = *begins_at.get_or_insert(at);
-        if at.saturating_sub(begun_at) != samples.len() as i64 {
-            return Err(damaged(&samples, "a piece is missing".to_owned()));
-        }
         let audio = match decoder.decode(&packet) {
             Ok(audio) => audio,
             Err(error) => return Err(damaged(&samples, said(&error))),
@@ -168,13 +158,22 @@ fn mixed_down(
             let reason = "it changes its rate or channels".to_owned();
             return Err(damaged(&samples, reason));
         }
+        if audio.is_empty() {
+            continue;
+        }
+        // Pages of Ogg and frames of FLAC are numbered: one that is gone would be a hole in the prompt.
+        // Frames of MP3 are not.
+        let at = packet.pts.get().saturating_add_unsigned(packet.trim_start.get());
+        let begun_at = *begins_at.get_or_insert(at);
+        if at.saturating_sub(begun_at) != samples.len() as i64 {
+            return Err(damaged(&samples, "a piece is missing".to_owned()));
+        }
         audio.copy_to_vec_interleaved(&mut interleaved);
         // The scale of 16 bits, and the mean of the channels.
         let scale = 32_768.0 / headers.channels as f32;
         let frames = interleaved.chunks_exact(headers.channels);
         // `as` saturates, and makes silence of what is no number.
-        samples
-            .extend(frames.map(|frame| (frame.iter().sum::<f32>() * scale).round() as i16));
+        samples.extend(frames.map(|frame| (frame.iter().sum::<f32>() * scale).round() as i16));
     }
     samples.shrink_to_fit();
     Ok(samples)

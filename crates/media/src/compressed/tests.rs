@@ -82,10 +82,7 @@ fn what_is_wrong_with_a_file_is_named() {
     let refused = |bytes: &[u8]| decoded(bytes).unwrap_err().to_string();
     let (_, ogg, ..) = FILES[2];
     let opus = [&ogg[..28], b"OpusHead\x01\x01", &[0; 40]].concat();
-    assert_eq!(
-        refused(&opus),
-        "Opus in an Ogg file is not supported (Vorbis and FLAC are)"
-    );
+    assert_eq!(refused(&opus), "Opus in an Ogg file is not supported (Vorbis and FLAC are)");
     assert_eq!(refused(b"fLaC"), "the FLAC file cannot be read: it ends in its headers");
     assert!(refused(&[b"ID3\x03\0\0\0\0\0\0", &[0; 400][..]].concat()).starts_with("the MP3 file"));
     let mut rate = silent_flac(2);
@@ -120,7 +117,8 @@ fn a_small_file_that_unpacks_to_hours_stops_at_the_limit() {
 fn no_cut_or_changed_file_takes_the_process_down_or_reads_itself_twice() {
     let mut state = 1_u64;
     let mut random = move |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
     let (mut playable, mut refused, mut crashed) = (0, 0, 0);

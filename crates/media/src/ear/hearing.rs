@@ -30,6 +30,8 @@ pub(super) struct Hearing {
     has_heard: bool,
     voice: Voice,
     inband: Option<InBand>,
+    /// Whoever begins to speak is told of, recording or not.
+    tells_speech: bool,
     /// Samples that were heard; the place of the next one.
     heard: u64,
     /// The last of them.
@@ -65,6 +67,7 @@ impl Hearing {
             has_heard: false,
             voice: Voice::new(rate),
             inband: None,
+            tells_speech: false,
             heard: 0,
             recent: VecDeque::new(),
             speech_began: 0,
@@ -81,6 +84,11 @@ impl Hearing {
     /// Whether key presses are listened for.
     pub(super) fn set_tones(&mut self, wanted: bool) {
         self.inband = wanted.then(|| InBand::new(self.decoder.rate()));
+    }
+
+    /// Whether it is told when somebody begins to speak.
+    pub(super) fn set_speech(&mut self, wanted: bool) {
+        self.tells_speech = wanted;
     }
 
     /// Takes a packet.
@@ -167,10 +175,13 @@ impl Hearing {
         let surplus = self.recent.len().saturating_sub(kept.max(samples.len()));
         self.recent.drain(..surplus);
 
-        let Self { voice, timeline, recording, events, speech_began, .. } = self;
+        let Self { voice, timeline, recording, events, speech_began, tells_speech, .. } = self;
         voice.push(samples, |change| {
             if let VoiceChange::Began(place) = change {
                 *speech_began = place;
+                if *tells_speech {
+                    events.push_back(EarEvent::Speech);
+                }
             }
             let Some(Recording { id, stage: Stage::Running(_), .. }) = recording else { return };
             events.push_back(match change {

@@ -64,6 +64,8 @@ pub enum EarEvent {
     Hearing,
     /// The far end pressed a key that was heard as sound: RFC 4733 event code, 0–15.
     Tone(u8),
+    /// Somebody has begun to speak; only while [`Ear::set_speech`] asks for it.
+    Speech,
     /// A recording has begun, with speech, or as much before it as makes sure that none is cut off.
     Began {
         /// Its name.

@@ -22,7 +22,7 @@ use crate::engine::TappedPacket;
 const VISIT: Duration = Duration::from_millis(20);
 /// Orders that wait for a worker.
 const QUEUE: usize = 4_096;
-/// Key presses that are kept for an owner who reads nothing.
+/// Key presses and beginnings of speech that are kept for an owner who reads nothing.
 const TONES_KEPT: usize = 64;
 
 /// The threads that listen. Clones share them; they end when the last clone and the last ear are
@@ -43,6 +43,7 @@ struct Worker {
 enum Order {
     Add(u64, Box<Attached>),
     Tones(u64, bool),
+    Speech(u64, bool),
     Record(u64, Box<NewRecording>),
     Finish(u64, RecordingId, Instant),
     Discard(u64, RecordingId),
@@ -127,6 +128,14 @@ impl Ear {
         self.send(Order::Tones(self.id, wanted))
     }
 
+    /// Tells when somebody begins to speak ([`EarEvent::Speech`]), or does not any more.
+    ///
+    /// # Errors
+    /// [`EarError::Full`].
+    pub fn set_speech(&self, wanted: bool) -> Result<(), EarError> {
+        self.send(Order::Speech(self.id, wanted))
+    }
+
     /// Makes a recording as soon as somebody speaks. One that runs is given up.
     ///
     /// # Errors
@@ -209,6 +218,7 @@ fn obey(ears: &mut HashMap<u64, Box<Attached>>, order: Order) {
             return;
         }
         Order::Tones(id, _)
+        | Order::Speech(id, _)
         | Order::Record(id, _)
         | Order::Finish(id, ..)
         | Order::Discard(id, _) => (id, order),
@@ -217,6 +227,7 @@ fn obey(ears: &mut HashMap<u64, Box<Attached>>, order: Order) {
     ear.receive();
     match order {
         Order::Tones(_, wanted) => ear.hearing.set_tones(wanted),
+        Order::Speech(_, wanted) => ear.hearing.set_speech(wanted),
         Order::Record(_, new) => ear.hearing.record(*new),
         Order::Finish(_, id, at) => ear.hearing.finish(id, at, now),
         Order::Discard(_, id) => ear.hearing.discard(id),
@@ -249,8 +260,9 @@ impl Attached {
 
     fn tell(&mut self) {
         while let Some(event) = self.hearing.poll() {
-            let is_tone = matches!(event, EarEvent::Tone(_));
-            if !is_tone || self.backlog.len() < TONES_KEPT {
+            // The far end decides how many of these come.
+            let is_theirs = matches!(event, EarEvent::Tone(_) | EarEvent::Speech);
+            if !is_theirs || self.backlog.len() < TONES_KEPT {
                 self.backlog.push_back(event);
             }
         }

@@ -19,7 +19,7 @@ use super::{
     progress::Block,
     shard::StreamId,
     stats::StreamCounters,
-    stream::{NewPlayout, StreamCommand},
+    stream::{LayerCommand, NewPlayout, StreamCommand},
     thread::Command,
     tones::{self, Form, Tones},
 };
@@ -105,6 +105,50 @@ impl StreamHandle {
             *open = None;
         }
         Ok(())
+    }
+
+    /// Plays a whole list over the playout, mixed with it, from now on; at most
+    /// [`super::MAX_OVERLAYS`] at a time, further ones are answered by
+    /// [`super::StreamEvent::Stopped`]. Its samples are clipped where the sum is too loud. It has an
+    /// end of its own ([`super::StreamEvent::Finished`]) and is stopped like a playout.
+    ///
+    /// # Errors
+    /// [`PlayError`], also when the stream's codec cannot be mixed; then nothing is played.
+    pub fn overlay(
+        &self,
+        id: PlayoutId,
+        segments: Vec<Segment>,
+        looping: bool,
+    ) -> Result<Arc<PlayoutProgress>, PlayError> {
+        if self.codec.sample().is_none() {
+            return Err(PlayError::Unmixable { stream: self.codec });
+        }
+        let segments = self.encoded_for_stream(segments)?;
+        let block = Block::new(&segments);
+        let progress = Arc::new(PlayoutProgress::new(Arc::clone(&block)));
+        let (sealed, progress_of_it) = (true, Arc::clone(&progress));
+        let new = NewPlayout { id, segments, block, progress: progress_of_it, sealed, looping };
+        self.send(StreamCommand::Layer(LayerCommand::Overlay(Box::new(new))))?;
+        Ok(progress)
+    }
+
+    /// Keeps a playout or an overlay silent, or lets it go on from the next sample. Timestamps go on
+    /// with time meanwhile, as they do between two playouts.
+    ///
+    /// # Errors
+    /// [`EngineFull`] when the thread's command queue is full.
+    pub fn pause(&self, id: PlayoutId, paused: bool) -> Result<(), EngineFull> {
+        self.send(StreamCommand::Layer(LayerCommand::Pause { id, paused }))
+    }
+
+    /// Lets a playout or an overlay go on from another place: so many units of the RTP clock behind
+    /// its beginning, repeats counted, in the round that is under way if it loops. Behind its end
+    /// it is at its end. What is sent twice counts twice in [`PlayoutProgress`].
+    ///
+    /// # Errors
+    /// [`EngineFull`] when the thread's command queue is full.
+    pub fn seek(&self, id: PlayoutId, units: u64) -> Result<(), EngineFull> {
+        self.send(StreamCommand::Layer(LayerCommand::Seek { id, units }))
     }
 
     /// Cuts a playout at once. Answered by [`super::StreamEvent::Stopped`] if it was still playing; if its

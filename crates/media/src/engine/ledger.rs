@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::PlayoutProgress;
+use super::{PlayoutProgress, overlay::MAX_OVERLAYS};
 
 /// Runs that are remembered. Reports come every few seconds and cover everything before them, so
 /// only a far end that stays silent for many playouts makes the oldest be forgotten.
@@ -68,11 +68,13 @@ impl Ledger {
         samples: usize,
     ) {
         let (packets, samples) = (u64::from(packets), samples as u64);
-        if let Some(run) = self.runs.back_mut()
-            && run.first + run.packets == index
-            && run.position + run.samples == position
-            && Arc::ptr_eq(&run.progress, progress)
-        {
+        // The last run, but for overlays: each of them has one of its own.
+        let continued = self.runs.iter_mut().rev().take(1 + MAX_OVERLAYS).find(|run| {
+            run.first + run.packets == index
+                && run.position + run.samples == position
+                && Arc::ptr_eq(&run.progress, progress)
+        });
+        if let Some(run) = continued {
             run.packets += packets;
             run.samples += samples;
             return;

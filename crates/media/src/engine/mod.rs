@@ -37,6 +37,7 @@ mod ledger;
 mod load;
 mod mailbox;
 mod origin;
+mod overlay;
 mod path;
 mod playout;
 pub(crate) mod precedence;
@@ -72,6 +73,7 @@ pub use self::{
     feed::{Feed, FeedError},
     handle::StreamHandle,
     load::{EngineLoad, EngineWindow, Histogram, ThreadLoad, ThreadWindow},
+    overlay::MAX_OVERLAYS,
     progress::{PlayoutProgress, SegmentProgress},
     stats::{EngineStats, StreamCounts, StreamStats},
     taps::MOST_TAPS,
@@ -250,6 +252,12 @@ pub enum PlayError {
     /// The thread's command queue is full.
     #[error(transparent)]
     Full(#[from] EngineFull),
+    /// Only sample codecs are mixed.
+    #[error("nothing can be mixed over a stream of {stream:?}")]
+    Unmixable {
+        /// What the stream carries.
+        stream: Codec,
+    },
     /// Only sample codecs are converted into each other.
     #[error("a prompt in {prompt:?} cannot be played to a stream of {stream:?}")]
     Codec {

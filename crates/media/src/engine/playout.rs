@@ -25,6 +25,8 @@ pub(super) struct Playout {
     pieces: Vec<Piece>,
     sealed: bool,
     looping: bool,
+    /// Its owner wants it silent for now.
+    paused: bool,
     cursor: Cursor,
     /// Samples before the cursor, over repeats and loops.
     position: u64,
@@ -84,6 +86,7 @@ impl Playout {
             pieces: Vec::new(),
             sealed,
             looping,
+            paused: false,
             cursor: Cursor::default(),
             position: 0,
             remaining: 0,
@@ -112,9 +115,51 @@ impl Playout {
         self.sealed
     }
 
+    /// Keeps it silent, or lets it go on from where it was.
+    pub(super) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Goes on from `place` in the list (of the round that is under way, if it loops), or from its
+    /// end if it is shorter. What lies before it and was not reached is counted as skipped.
+    pub(super) fn seek(&mut self, place: u64) {
+        let total = self.round_length();
+        // A frame is whole or not there at all.
+        let grain =
+            if self.codec.sample().is_some() { 1 } else { self.codec.packet_units().into() };
+        let place = place.min(total) / grain * grain;
+        let before = total - self.remaining;
+        let (mut cursor, mut passed) = (Cursor::default(), 0);
+        for (index, piece) in self.pieces.iter().enumerate() {
+            let length = piece.samples as u64 * u64::from(piece.repeat);
+            let from = passed.max(before);
+            passed += length;
+            let skipped = passed.min(place).saturating_sub(from);
+            if skipped > 0 {
+                piece.counters.skipped(skipped);
+            }
+            if passed <= place {
+                cursor = Cursor { piece: index + 1, round: 0, offset: 0 };
+            } else if passed - length <= place {
+                let within = place - (passed - length);
+                let samples = piece.samples as u64;
+                // Both are below what the piece has.
+                let round = (within / samples) as u32;
+                cursor = Cursor { piece: index, round, offset: (within % samples) as usize };
+            }
+        }
+        self.position = self.position - before + place;
+        self.cursor = cursor;
+        self.remaining = total - place;
+    }
+
     /// Whether a packet can be filled now. An unsealed playout gives only full packets, so that
     /// what is appended later joins without padding.
     pub(super) fn has_packet(&self) -> bool {
+        !self.paused && self.has_samples_left()
+    }
+
+    fn has_samples_left(&self) -> bool {
         self.remaining >= u64::from(self.codec.packet_units())
             || self.sealed && (self.remaining > 0 || self.starts_over())
     }
@@ -182,6 +227,9 @@ impl Playout {
     /// Packets, at most `longest`, that [`Self::fill`] would fill from one round of a piece that has
     /// begun to be sent, and which leave something of a sealed playout to be filled.
     pub(super) fn excerpt(&self, longest: u16) -> Option<(Excerpt, u16)> {
+        if self.paused {
+            return None;
+        }
         let Cursor { piece, offset, .. } = self.cursor;
         let piece = self.pieces.get(piece).filter(|piece| piece.counters.has_begun())?;
         let packet_units = self.codec.packet_units();

@@ -29,7 +29,9 @@ pub struct SegmentProgress {
     pub samples_planned: u64,
     /// Samples handed to the kernel, without padding, over all repeats and loops.
     pub samples_sent: u64,
-    /// Of those, samples that the far end's RTCP receiver reports prove to have arrived; `None` if
+    /// Samples that [`super::StreamHandle::seek`] went over.
+    pub samples_skipped: u64,
+    /// Of those sent, samples that the far end's RTCP receiver reports prove to have arrived; `None` if
     /// none came. That is everything up to the highest sequence number a report names, less what it
     /// counts as lost. It does not say which packets those were, so they are taken off each
     /// segment it newly covers. Packets before the first that arrived are nobody's loss (RFC 3550
@@ -55,6 +57,7 @@ pub(super) struct Counters {
     /// Samples of all repeats.
     length: u64,
     sent: AtomicU64,
+    skipped: AtomicU64,
     acknowledged: AtomicU64,
     /// Nanoseconds since 1970, or [`NONE`].
     first_packet: AtomicU64,
@@ -117,6 +120,7 @@ impl Block {
         let counters = |segment: &Segment| Counters {
             length: segment.prompt.units() * u64::from(segment.repeat.max(1)),
             sent: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
             first_packet: AtomicU64::new(NONE),
             last_packet: AtomicU64::new(NONE),
@@ -135,6 +139,11 @@ impl Counters {
         self.last_packet.store(wall, Ordering::Relaxed);
         // One writer: no read-modify-write is needed.
         self.sent.store(self.sent.load(Ordering::Relaxed) + samples, Ordering::Release);
+    }
+
+    /// Counts samples that are not to be sent.
+    pub(super) fn skipped(&self, samples: u64) {
+        self.skipped.fetch_add(samples, Ordering::Release);
     }
 
     /// Whether a packet of it has left.
@@ -158,6 +167,7 @@ impl Counters {
         SegmentProgress {
             samples_planned: self.length,
             samples_sent,
+            samples_skipped: self.skipped.load(Ordering::Acquire),
             // Less was sent than is covered where the kernel refused packets.
             samples_acknowledged: reported.then(|| acknowledged.min(samples_sent)),
             first_packet: wall(&self.first_packet),

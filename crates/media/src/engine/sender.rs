@@ -42,6 +42,11 @@ pub(super) enum Content {
         /// Its sequence number with wraps counted.
         index: u64,
     },
+    /// Audio of a playout and what is mixed over it; in the books of [`super::overlay::Overlays`].
+    Mixed {
+        /// Its sequence number with wraps counted.
+        index: u64,
+    },
     /// Audio that is in the books of the stream's [`super::lane::Lane`].
     Routine,
     /// Audio of a feed.

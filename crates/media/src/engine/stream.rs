@@ -1,5 +1,7 @@
 //! One stream: what it has to send, when, and the books of what has left.
 
+mod books;
+mod layers;
 mod live;
 
 use std::{
@@ -18,6 +20,7 @@ use super::{
     lane::{self, Books, Lane},
     ledger::Ledger,
     mailbox::Mailbox,
+    overlay::Overlays,
     playout::{MAX_PAYLOAD, Playout},
     progress::Block,
     reports::Reports,
@@ -87,9 +90,12 @@ impl Srtp {
     }
 }
 
+pub(super) use layers::LayerCommand;
+
 /// What an owner asks of its stream.
 pub(super) enum StreamCommand {
     Play(Box<NewPlayout>),
+    Layer(LayerCommand),
     Extend {
         id: PlayoutId,
         segments: Vec<Segment>,
@@ -132,6 +138,8 @@ pub(super) struct Stream {
     telephone_event: Option<u8>,
     sending: bool,
     playout: Option<Playout>,
+    /// What is mixed over it; `None` while there is nothing.
+    overlays: Option<Box<Overlays>>,
     /// Whether it has no far end but a room.
     is_virtual: bool,
     live: Option<LiveFrames>,
@@ -161,6 +169,7 @@ impl Stream {
             telephone_event: setup.telephone_event,
             sending: true,
             playout: None,
+            overlays: None,
             is_virtual: false,
             live: None,
             tones: TonesOut::new(setup.codec),
@@ -217,7 +226,7 @@ impl Stream {
     /// Lends the next packets, if they need no decision.
     pub(super) fn lend(&self, calendar: &Calendar) -> Option<Lane> {
         let due = self.due.filter(|due| self.clock.free_at() == Some(*due))?;
-        if !self.tones.is_empty() || self.is_virtual {
+        if !self.tones.is_empty() || self.is_virtual || self.overlays.is_some() {
             return None;
         }
         let (excerpt, left) = self.playout.as_ref()?.excerpt(lane::LONGEST)?;
@@ -227,27 +236,11 @@ impl Stream {
         Some(Lane { due, header, index, to, excerpt, left, is_protected, books: Books::default() })
     }
 
-    /// Takes the books of a lane over, whose packets are all sent or refused.
-    pub(super) fn take_back(&mut self, lane: &Lane) {
-        let Books { laid, sent, refused, late, max_lateness, octets, wall } = lane.books;
-        let Some(playout) = self.playout.as_mut().filter(|_| laid > 0) else { return };
-        let (position, samples) = playout.pass(laid, sent, wall);
-        let first = lane.index - u64::from(laid);
-        self.ledger.record(&playout.progress, (first, laid), position, samples);
-        self.clock.pass(laid);
-        self.due = self.clock.free_at().filter(|_| self.wants_to_send());
-        let counts = &self.counters.counts;
-        counts.packets_sent.add(sent.into());
-        counts.octets_sent.add(octets.into());
-        counts.send_errors.add(refused.into());
-        counts.late_packets.add(late.into());
-        self.counters.lateness(Duration::from_nanos(max_lateness.into()));
-    }
-
     /// Takes a command. Packets that it makes due leave with the next tick.
     pub(super) fn handle(&mut self, now: Now, command: StreamCommand) {
         match command {
             StreamCommand::Play(new) => self.play(now, *new),
+            StreamCommand::Layer(command) => self.layer(now, command),
             StreamCommand::Extend { id, segments, block, sealed } => {
                 if let Some(playout) = &mut self.playout
                     && playout.id == id
@@ -262,12 +255,13 @@ impl Stream {
             }
             StreamCommand::Stop { id, done } => {
                 let cut = self.playout.take_if(|playout| playout.id == id);
-                if cut.is_some() {
+                let cut = cut.is_some() || self.stop_overlay(id);
+                if cut {
                     self.mailbox.post(StreamEvent::Stopped(id), now.at);
                 }
                 if let Some(done) = done {
                     // Nobody may be waiting any more.
-                    let _ = done.send(cut.is_some());
+                    let _ = done.send(cut);
                 }
             }
             StreamCommand::Tones(tones) => self.queue_tones(now, tones),
@@ -334,7 +328,9 @@ impl Stream {
 
     fn wants_to_send(&self) -> bool {
         self.sending
-            && (!self.tones.is_empty() || self.playout.as_ref().is_some_and(Playout::has_packet))
+            && (!self.tones.is_empty()
+                || self.playout.as_ref().is_some_and(Playout::has_packet)
+                || self.overlays.as_ref().is_some_and(|overlays| overlays.has_packet()))
             && self.rtp_target().is_some()
     }
 
@@ -417,6 +413,13 @@ impl Stream {
             [HEADER_LEN..HEADER_LEN + MAX_PAYLOAD])
             .try_into()
             .expect("the range has this length");
+        if let Some(overlays) = &mut self.overlays
+            && let Some(codec) = self.codec.sample()
+        {
+            let octets = overlays.mix(codec, self.playout.as_mut(), index, payload);
+            datagram.content = Content::Mixed { index };
+            return self.finish(datagram, header, octets, index);
+        }
         let playout = self.playout.as_mut().expect("due only with a tone or a playout");
         let (filled, octets) = playout.fill(payload);
         datagram.content = Content::Audio { filled, index };
@@ -462,40 +465,6 @@ impl Stream {
         );
         if let Some(protect) = &mut self.protect {
             datagram.len = protect.rtcp(&mut datagram.bytes, datagram.len);
-        }
-    }
-
-    /// Keeps the books of a datagram of [`Self::tick`] or [`Self::report`] that was handed over, or
-    /// could not be.
-    pub(super) fn settle(
-        &mut self,
-        now: Now,
-        wall: u64,
-        datagram: &Datagram,
-        shard: &ShardCounters,
-    ) {
-        let counts = &self.counters.counts;
-        if !datagram.sent {
-            counts.send_errors.add(1);
-            shard.send_errors.add(1);
-        } else if datagram.content == Content::Report {
-            counts.reports_sent.add(1);
-        } else {
-            counts.packets_sent.add(1);
-            counts.octets_sent.add(datagram.payload_len(self.protect.is_some()) as u64);
-            shard.packets_sent.add(1);
-        }
-        if let Content::Audio { filled, index } = datagram.content
-            && let Some(playout) = &self.playout
-        {
-            if datagram.sent {
-                playout.credit(filled, wall);
-            }
-            let (position, samples) = (filled.position, filled.samples);
-            self.ledger.record(&playout.progress, (index, 1), position, samples);
-            if filled.last {
-                self.finish_if_over(now);
-            }
         }
     }
 

@@ -85,6 +85,11 @@ impl Judge {
                 let stopped = self.playing.take().map(|(playing, _)| playing);
                 assert_eq!(stopped, Some(*operation), "stopped what does not play");
             }
+            Output::StartOverlay { .. }
+            | Output::PausePlayout { .. }
+            | Output::SeekPlayout { .. } => {
+                panic!("{output:?}: none of the model's commands asks for it")
+            }
             Output::SendTones { operation, tones, .. } => {
                 assert_eq!(self.sending.replace(*operation), None, "two sequences at a time");
                 assert_eq!(self.sequences.front(), Some(operation), "tones out of order");

@@ -5,7 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::{
-    CancelScope, Command, MediaPrompt, OperationId, PlayoutEvent, PromptEvent, ResultInfo, Tone,
+    CancelScope, Command, MediaPrompt, OperationId, PlayOptions, PlayoutEvent, PromptEvent,
+    ResultInfo, Shaping, Tone,
 };
 
 pub(crate) const ALL: CancelScope = CancelScope::All;
@@ -23,11 +24,13 @@ pub(crate) fn play(name: char, prompts: usize, looping: bool) -> Command {
         uri: format!("http://127.0.0.1/{name}{index}.wav"),
         resource_id: None,
         repeat: 1,
+        shaping: Shaping::default(),
     };
     Command::PlayPrompt {
         operation: id(name),
         prompts: (0..prompts).map(prompt).collect(),
         looping,
+        options: PlayOptions::default(),
         client_context: Some(format!("context of {name}")),
     }
 }

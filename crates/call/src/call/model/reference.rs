@@ -120,6 +120,8 @@ impl Model {
             }
             Input::Tones(TonesEvent::Sent(id)) => self.tones_ended(*id, 0),
             Input::Tones(TonesEvent::Failed(id, result)) => self.tones_ended(*id, result.subcode),
+            // The steps make none: what goes beyond Graph has tests of its own.
+            Input::Speech => {}
             Input::ServerStops => {
                 if self.state != CallState::Terminated {
                     self.legs.push(self.parting());
@@ -198,6 +200,11 @@ impl Model {
                 }
                 let prompts = vec![None; prompts.len()];
                 self.queue.push_back(Queued { id: *operation, prompts, looping: *looping });
+            }
+            // As above.
+            Command::Control { .. } => {
+                media_refused?;
+                return Err(Rejection::NotPlaying);
             }
             Command::Group(command) => {
                 assert!(!is_recording_status(command), "named operations only");

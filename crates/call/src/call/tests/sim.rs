@@ -202,6 +202,15 @@ pub(super) fn line(output: &Output) -> String {
             format!("extend {} {ready}{}", name(*operation), flag(*sealed, " sealed"))
         }
         Output::StopPlayout(operation) => format!("stop {}", name(*operation)),
+        Output::StartOverlay { operation, ready, looping } => {
+            format!("overlay {} {ready}{}", name(*operation), flag(*looping, " looping"))
+        }
+        Output::PausePlayout { operation, paused } => {
+            format!("{} {}", if *paused { "pause" } else { "resume" }, name(*operation))
+        }
+        Output::SeekPlayout { operation, position } => {
+            format!("seek {} {}", name(*operation), position.as_millis())
+        }
         Output::SendTones { operation, tones, delay } => {
             format!("send {} {tones:?} {}", name(*operation), delay.as_millis())
         }
@@ -242,10 +251,14 @@ fn told(notification: &Notification) -> String {
 
 fn outcome(operation: &Operation) -> String {
     let reason = match operation.completion_reason {
-        None => "",
-        Some(CompletionReason::Unknown) => " unknown",
-        Some(CompletionReason::CompletedSuccessfully) => " successfully",
-        Some(CompletionReason::MediaOperationCanceled) => " cancelled",
+        None => String::new(),
+        Some(CompletionReason::Unknown) => " unknown".into(),
+        Some(CompletionReason::CompletedSuccessfully) => " successfully".into(),
+        Some(CompletionReason::MediaOperationCanceled) => " cancelled".into(),
+        Some(CompletionReason::StoppedByTone(tone)) => {
+            format!(" by {}", format!("{tone:?}").to_lowercase())
+        }
+        Some(CompletionReason::StoppedBySpeech) => " by speech".into(),
     };
     let status = match operation.status {
         OperationStatus::Running => "running",

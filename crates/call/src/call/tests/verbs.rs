@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::sim::{ALL, ANSWER, Sim, cancel, id, play, press, subscribe};
 use crate::{
-    Command, GroupCommand, GroupVerb, LegEvent, ParticipantId, RecordingStatus, RejectReason,
-    Rejection, Tone,
+    Command, GroupCommand, GroupVerb, LegEvent, ParticipantId, PlayControl, RecordingStatus,
+    RejectReason, Rejection, Tone,
 };
 
 /// What is expected, by verb and state: `-` is accepted, numbers are Graph's `error.code`
@@ -25,6 +25,7 @@ mute                  | 8501     | 8501         | 8548        | 8548       | 852
 unmute                | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
 DELETE participant    | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
 audioRoutingGroups    | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
+graphophone.pause     | 8501     | 8501         | 8585        | 8500       | 8528        | 8528
 ";
 
 fn command(verb: &str) -> Command {
@@ -46,6 +47,8 @@ fn command(verb: &str) -> Command {
             Command::Group(GroupCommand::Remove(ParticipantId::new(Uuid::from_u128(1))))
         }
         "audioRoutingGroups" => Command::Group(GroupCommand::DeleteRoutingGroup("g".into())),
+        // Of an operation that there is not.
+        "graphophone.pause" => Command::Control { operation: id('x'), control: PlayControl::Pause },
         other => panic!("{other}"),
     }
 }
@@ -77,7 +80,8 @@ fn code(answer: Result<(), Rejection>) -> &'static str {
         Err(Rejection::NotServiceHosted) => "8500",
         Err(Rejection::NotEstablished) => "8501",
         Err(Rejection::Terminated) => "8528",
-        Err(Rejection::WrongState) => "8585",
+        Err(Rejection::WrongState | Rejection::NotPlaying) => "8585",
+        Err(Rejection::SeekBeyondEnd(_)) => "8523",
         Err(Rejection::QueueFull | Rejection::HoldMusicBusy | Rejection::RoutingGroupExists) => {
             "8519"
         }

@@ -101,7 +101,12 @@ fn an_error_repeats_at_most_256_characters_of_the_caller() {
 fn media_prompt() -> impl Strategy<Value = MediaPrompt> {
     let resource_id = proptest::option::of("\\PC{1,20}");
     (r"https?://[a-z]{1,8}(:[1-9][0-9]{0,3})?/[a-z0-9?&=%._~é-]{0,20}", resource_id, 1..=MAX_REPEAT)
-        .prop_map(|(uri, resource_id, repeat)| MediaPrompt { uri, resource_id, repeat })
+        .prop_map(|(uri, resource_id, repeat)| MediaPrompt {
+            uri,
+            resource_id,
+            repeat,
+            shaping: Default::default(),
+        })
 }
 
 fn play_prompt() -> impl Strategy<Value = PlayPrompt> {
@@ -110,6 +115,7 @@ fn play_prompt() -> impl Strategy<Value = PlayPrompt> {
     (prompts, any::<bool>(), context).prop_map(|(prompts, looping, context)| PlayPrompt {
         prompts,
         looping,
+        options: PlayOptions::default(),
         client_context: context.map(String::from_iter),
     })
 }

@@ -3,6 +3,7 @@
 pub(super) mod answer;
 pub(super) mod app_hosted;
 pub(super) mod cancel_media_processing;
+pub(super) mod control;
 pub(super) mod keep_alive;
 pub(super) mod log_teleconference_device_quality;
 pub(super) mod mute;

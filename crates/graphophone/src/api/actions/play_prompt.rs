@@ -32,6 +32,7 @@ pub(in crate::api) async fn handle(
         operation: OperationId::new(Uuid::new_v4()),
         prompts: asked.prompts,
         looping: asked.looping,
+        options: asked.options,
         client_context: asked.client_context,
     };
     match calls.command(request.owner(), id, command, None, once).await {

@@ -36,12 +36,24 @@ fn each_prompt_says_why_it_ended() {
         (2 * WHOLE, true, Unsendable, End::Failed),
     ];
     for (sent, is_looping, stage, reason) in table {
-        let prompt = Standing { is_broken: false, is_handed_over: true, sent, whole: Some(WHOLE) };
+        let prompt = Standing {
+            is_broken: false,
+            is_handed_over: true,
+            sent,
+            skipped: 0,
+            whole: Some(WHOLE),
+        };
         assert_eq!(prompt.reason(stage, is_looping), reason, "{sent} {is_looping} {stage:?}");
         let broken = Standing { is_broken: true, ..prompt };
         assert_eq!(broken.reason(stage, is_looping), End::Failed);
     }
-    let behind = Standing { is_broken: false, is_handed_over: false, sent: 0, whole: Some(WHOLE) };
+    let behind = Standing {
+        is_broken: false,
+        is_handed_over: false,
+        sent: 0,
+        skipped: 0,
+        whole: Some(WHOLE),
+    };
     assert_eq!(behind.reason(Unsendable, false), End::NotPlayed);
     assert_eq!(behind.reason(PlayedOut, false), End::NotPlayed);
     let empty = Standing { is_handed_over: true, whole: Some(0), ..behind };
@@ -105,10 +117,19 @@ fn a_playout_of_which_nothing_left_was_not_sent() {
 }
 
 fn playing(number: u128, count: usize) -> Operation {
-    let prompt = MediaPrompt { uri: "http://a/b.wav".into(), resource_id: None, repeat: 1 };
+    let prompt = MediaPrompt {
+        uri: "http://a/b.wav".into(),
+        resource_id: None,
+        repeat: 1,
+        shaping: Default::default(),
+    };
     Operation {
         id: OperationId::new(uuid::Uuid::from_u128(number)),
-        kind: OperationKind::PlayPrompt { prompts: vec![prompt; count].into(), looping: false },
+        kind: OperationKind::PlayPrompt {
+            prompts: vec![prompt; count].into(),
+            looping: false,
+            options: Default::default(),
+        },
         status: OperationStatus::Running,
         client_context: None,
         completion_reason: None,

@@ -18,11 +18,11 @@ use rustls::pki_types::CertificateDer;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use self::{generator::RATE, speech::Speech};
 pub use self::{
     speech::{SpeechEngine, SpeechSettings},
     uploads::{Upload, UploadError, UploadFailed, UploadLimits, Uploads},
 };
-use self::{generator::RATE, speech::Speech};
 use super::{
     Settings,
     fetch::{Body, Fetched, create_file},

@@ -145,9 +145,11 @@ async fn run(
         .args(arguments.iter().map(|argument| argument.replace(VOICE, voice)))
         // Secrets of this server may stand in its environment.
         .env_clear()
-        .envs(["PATH", "HOME", "LANG", "TMPDIR"].into_iter().filter_map(|name| {
-            std::env::var_os(name).map(|value| (name, value))
-        }))
+        .envs(
+            ["PATH", "HOME", "LANG", "TMPDIR"]
+                .into_iter()
+                .filter_map(|name| std::env::var_os(name).map(|value| (name, value))),
+        )
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -280,8 +282,11 @@ mod tests {
     async fn an_engine_gets_no_secret_of_this_servers_environment() {
         let environment = spoken(&["env"], "x").await.unwrap();
         let environment = String::from_utf8(environment).unwrap();
-        let names: Vec<_> =
-            environment.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        let names: Vec<_> = environment
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, _)| name)
+            .collect();
         assert!(names.contains(&"LC_ALL"), "{environment}");
         let known = ["PATH", "HOME", "LANG", "TMPDIR", "LC_ALL"];
         assert!(names.iter().all(|name| known.contains(name)), "{environment}");

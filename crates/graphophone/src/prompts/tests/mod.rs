@@ -54,7 +54,12 @@ fn app(number: u128) -> Owner {
 }
 
 fn prompt(uri: impl Into<String>, resource_id: Option<&str>) -> MediaPrompt {
-    MediaPrompt { uri: uri.into(), resource_id: resource_id.map(Into::into), repeat: 1 }
+    MediaPrompt {
+        uri: uri.into(),
+        resource_id: resource_id.map(Into::into),
+        repeat: 1,
+        shaping: Default::default(),
+    }
 }
 
 /// A WAV file by hand: 16 kHz, mono, 16-bit PCM, 100 ms in which every sample is `level`.

@@ -227,3 +227,28 @@ fn streams_that_nothing_decodes_are_refused() {
     let deaf = Hearing::new(Codec::Opus, Instant::now()).err().unwrap();
     assert_eq!(deaf.to_string(), "audio in Opus cannot be heard: there is no decoder for it");
 }
+
+#[test]
+fn speech_is_told_once_each_time_it_begins_while_somebody_wants_to_know() {
+    let mut rig = Rig::new();
+    let told = |rig: &Rig| {
+        let speech = rig.said.iter().filter(|(_, event)| matches!(event, EarEvent::Speech));
+        speech.map(|(at, _)| *at).collect::<Vec<_>>()
+    };
+    rig.send(&speech(8_000, -16.0, 1_000), 0, |_| false);
+    rig.wait(ms(2_000));
+    assert!(told(&rig).is_empty(), "nobody has asked");
+    rig.hearing.set_speech(true);
+    rig.send(&noise(8_000, -45.0, 2_000, 3), 30_000, |_| false);
+    assert!(told(&rig).is_empty(), "that is no voice");
+    rig.wait(ms(1_000));
+    let began = (rig.now - rig.began).as_millis();
+    rig.send(&speech(8_000, -16.0, 1_500), 60_000, |_| false);
+    let at = told(&rig);
+    assert_eq!(at.len(), 1, "{at:?}");
+    assert!((began..began + 700).contains(&at[0]), "{at:?}, it began at {began}");
+    rig.hearing.set_speech(false);
+    rig.wait(ms(2_000));
+    rig.send(&speech(8_000, -16.0, 1_000), 100_000, |_| false);
+    assert_eq!(told(&rig).len(), 1);
+}

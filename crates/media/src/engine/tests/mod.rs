@@ -1,6 +1,7 @@
 //! The core under a clock that tests move: what is sent, when, and what is told to owners.
 
 mod lanes;
+mod layered;
 mod live;
 mod opus;
 mod playing;
