@@ -114,7 +114,7 @@ pub(super) fn prefetch(request: &Request<'_>, details: &CallDetails) {
     let allowed: Vec<MediaPrompt> = media
         .prefetch()
         .iter()
-        .filter(|info| request.state.prompt_guard().check_uri(&info.uri).is_ok())
+        .filter(|info| request.state.check_prompt(&info.uri).is_ok())
         .map(|info| MediaPrompt {
             uri: info.uri.clone(),
             resource_id: info.resource_id.clone(),

@@ -116,8 +116,8 @@ pub(super) async fn act_on_one(
         ParticipantAction::StartHoldMusic => {
             let asked = start_hold_music::parse(&body, version, compat)?;
             if let Some(prompt) = &asked.custom_prompt {
-                request.state.prompt_guard().check_uri(&prompt.uri).map_err(|refusal| {
-                    ApiError::BotArgument(format!("customPrompt.mediaInfo.uri: {refusal}"))
+                request.state.check_prompt(&prompt.uri).map_err(|fault| {
+                    ApiError::BotArgument(format!("customPrompt.mediaInfo.uri: {fault}"))
                 })?;
             }
             let prompt = asked.custom_prompt;

@@ -180,6 +180,7 @@ mod tests {
             uri: "https://cdn.example/a.wav".into(),
             resource_id: None,
             repeat: 1,
+            shaping: Default::default(),
         };
         let level =
             MixerLevel { participant: id(1), is_exclusive: true, sources: vec![(id(2), 30)] };
