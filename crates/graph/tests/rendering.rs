@@ -352,6 +352,7 @@ fn play_prompt(
             ]
             .into(),
             looping: false,
+            options: Default::default(),
         },
         status,
         client_context: Some("d45324c1-fcb5-430a-902c-f20af696537c".to_owned()),
