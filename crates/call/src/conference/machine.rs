@@ -1,6 +1,7 @@
 //! The machine itself: its members, and what each input does to them.
 
 mod asked;
+mod ending;
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -397,62 +398,6 @@ impl Conference {
         for bot in self.bots() {
             let roster = ConferenceEvent::Roster(Arc::clone(&self.roster));
             self.tell(bot, LegEvent::Conference(roster));
-        }
-    }
-
-    fn end_if_over(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        let has_people = self.members.iter().any(|member| !member.stage.is_bot());
-        let has_bot = self.has_bot();
-        let result = if !has_bot && (!self.settings.goes_on_without_bot || !has_people) {
-            ResultInfo::of_call(200, 5003, "The conversation has ended.")
-        } else if !self.settings.is_meeting && has_bot && !has_people {
-            match (self.had_people, self.last_failure.take()) {
-                (true, _) => ResultInfo::of_call(200, 5002, "All others have left."),
-                (false, Some(failure)) => failure,
-                (false, None) => ResultInfo::of_call(200, 5010, "Only one participant is left."),
-            }
-        } else {
-            return;
-        };
-        self.end(&result);
-    }
-
-    /// Everybody goes; bots are told why.
-    fn end(&mut self, result: &ResultInfo) {
-        self.has_ended = true;
-        if let Some(hold) = self.hold.take() {
-            self.outputs.push_back(ConferenceOutput::StopHoldMusic(hold.participant));
-        }
-        self.invites.clear();
-        for member in std::mem::take(&mut self.members) {
-            if member.stage.is_in() {
-                self.outputs.push_back(ConferenceOutput::Exit(member.id));
-            }
-            if member.stage.is_bot() {
-                self.tell(member.id, LegEvent::Ended(result.clone()));
-            } else {
-                self.outputs.push_back(ConferenceOutput::HangUp(member.id));
-            }
-        }
-        self.outputs.push_back(ConferenceOutput::End);
-    }
-
-    /// Who comes when all is over is told so.
-    fn refuse_late(&mut self, input: ConferenceInput) {
-        let over = || ResultInfo::of_call(200, 5003, "The conversation has ended.");
-        match input {
-            ConferenceInput::Join(place) => self.tell(place.participant, LegEvent::Ended(over())),
-            ConferenceInput::Arrive { participant, .. } => {
-                self.outputs.push_back(ConferenceOutput::HangUp(participant));
-            }
-            ConferenceInput::Ask { .. }
-            | ConferenceInput::Leave(_)
-            | ConferenceInput::Leg { .. }
-            | ConferenceInput::HoldMusic { .. }
-            | ConferenceInput::ServerStops => {}
         }
     }
 

@@ -8,6 +8,7 @@ use graphophone_call::{
 };
 use graphophone_graph::{
     action::{configure_mixer, invite, mute, mute_all, start_hold_music},
+    compat::{ApiVersion, Compat},
     error::ApiError,
     odata::{self, query::Shape},
     path::{ParticipantAction, ParticipantsAction},
@@ -80,6 +81,10 @@ pub(super) async fn act_on_all(
     calls::find(request, id)?;
     let body = request.json(body).await?;
     let (version, compat) = (request.version(), request.compat());
+    if !is_known(action, version, compat) {
+        let text = format!("The metadata of this version has no action {}", action.name());
+        return Err(ApiError::BotWantsUnsupported(text.into()));
+    }
     let (verb, client_context) = match action {
         ParticipantsAction::Invite => {
             if !request.caller.has(Role::InitiateGroupCall) {
@@ -100,6 +105,19 @@ pub(super) async fn act_on_all(
         }
     };
     actions::operate(request, id, command(verb, client_context)).await
+}
+
+/// Whether the metadata that the request is held to has the action.
+fn is_known(action: ParticipantsAction, version: ApiVersion, compat: Compat) -> bool {
+    match (action, compat) {
+        (ParticipantsAction::Invite, _) | (_, Compat::Open) => true,
+        (ParticipantsAction::MuteAll | ParticipantsAction::ConfigureMixer, Compat::StrictBeta) => {
+            version == ApiVersion::Beta
+        }
+        (ParticipantsAction::MuteAll | ParticipantsAction::ConfigureMixer, Compat::StrictV1) => {
+            false
+        }
+    }
 }
 
 /// An action on one participant.

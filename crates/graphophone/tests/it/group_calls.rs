@@ -1,13 +1,16 @@
 //! Group calls and meetings: who hears whom, prompts to all, and how they begin and end.
 
+use std::num::NonZeroUsize;
+
 use axum::http::{Method, StatusCode};
 use graphophone::{
     bot::{Credentials, is_audio_active, is_end_of, is_terminated},
     config::ConferenceSection,
 };
 use graphophone_call::AppId;
-use graphophone_sip::phone::AnswerPolicy;
-use graphophone_testkit::{TestServer, audio, patience, sent_ms, soon, states};
+use graphophone_media::engine::{Engine, EngineConfig};
+use graphophone_sip::phone::{AnswerPolicy, Phone, PhoneConfig};
+use graphophone_testkit::{ServerProcess, TestServer, audio, patience, sent_ms, soon, states};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -161,6 +164,37 @@ async fn two_bots_and_telephones_meet_in_a_named_conference() {
     second.hang_up(&second_id).await.unwrap();
     soon("the conference ends with its last bot", ann.ended()).await;
     soon("the conference ends with its last bot", bob.ended()).await;
+}
+
+#[tokio::test]
+async fn after_a_kill_the_next_start_hangs_up_every_phone_of_a_group_call() {
+    let data = tempfile::tempdir().unwrap();
+    let binary = env!("CARGO_BIN_EXE_graphophone");
+    let server = ServerProcess::start(binary, data.path()).await;
+    let mut bot = server.bot().await;
+    let ready = std::fs::read(data.path().join("ready.json")).unwrap();
+    let ready: serde_json::Value = serde_json::from_slice(&ready).unwrap();
+    let at = ready["sip"]["udp"].as_str().unwrap().parse().unwrap();
+    let mut phones = Vec::new();
+    for name in ["one", "two"] {
+        let engine = Engine::start(EngineConfig::with_threads(NonZeroUsize::MIN)).unwrap();
+        let config = PhoneConfig { register: false, ..PhoneConfig::new(name, "", at) };
+        phones.push(Phone::start(config, engine).await.unwrap());
+    }
+    let mut body = bot.new_call(json!({}), &[]);
+    body["targets"] = phones.iter().map(invitation).collect();
+    let path = "/v1.0/communications/calls";
+    bot.send(Method::POST, path, Some(body)).await.unwrap().ok().unwrap();
+    bot.until(patience(), |value| roster(value).is_some_and(|r| r.len() == 3)).await.unwrap();
+    let mut calls = Vec::new();
+    for phone in &phones {
+        calls.push(soon("a phone is called", phone.next_call()).await);
+    }
+    server.kill();
+    let _server = ServerProcess::start(binary, data.path()).await;
+    for call in &calls {
+        soon("the next start says good-bye", call.ended()).await;
+    }
 }
 
 #[tokio::test]

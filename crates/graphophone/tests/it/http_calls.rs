@@ -166,18 +166,19 @@ async fn creates_are_refused_for_what_they_name() {
         json!({"@odata.type": "#microsoft.graph.participantInfo",
             "identity": {"application": {"id": id}}})
     };
-    let mut meeting = with(
+    let both = with(
         "meetingInfo",
         json!({"@odata.type": "#microsoft.graph.tokenMeetingInfo", "token": "x"}),
     );
-    meeting.as_object_mut().unwrap().remove("targets");
-    let one = good()["targets"][0].clone();
+    let mut nameless =
+        with("meetingInfo", json!({"@odata.type": "#microsoft.graph.tokenMeetingInfo"}));
+    nameless.as_object_mut().unwrap().remove("targets");
     let table = [
         ("no tenant", no_tenant, 403, "7505"),
         ("another tenant", with("tenantId", json!(UNKNOWN)), 403, "7505"),
         ("another source", with("source", source(UNKNOWN)), 403, "7507"),
-        ("a group", with("targets", json!([one, one])), 405, "8520"),
-        ("a meeting", meeting, 405, "8520"),
+        ("a meeting without a name", nameless, 400, "8523"),
+        ("a meeting and somebody to call", both, 400, "8523"),
         (
             "a number that is not allowed",
             with("targets", identity(json!({"phone": {"id": "+15551234567"}}))),

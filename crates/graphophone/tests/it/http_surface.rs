@@ -192,9 +192,11 @@ async fn unknown_paths_ids_and_verbs_are_told_apart() {
         (Method::PUT, call.clone(), 405, "8573"),
         (Method::DELETE, "/v1.0/communications/calls".to_owned(), 405, "8573"),
         (Method::POST, format!("{call}/operations"), 405, "8573"),
-        (Method::POST, format!("{call}/mute"), 405, "8520"),
+        (Method::POST, format!("{call}/mute"), 400, "8548"),
+        (Method::GET, format!("{call}/participants/{UNKNOWN}"), 404, "8558"),
+        (Method::POST, format!("{call}/participants"), 405, "8573"),
         (Method::POST, format!("{call}/recordResponse"), 405, "8520"),
-        (Method::GET, format!("{call}/participants"), 405, "8520"),
+        (Method::GET, format!("{call}/contentSharingSessions"), 405, "8520"),
         (Method::POST, "/v1.0/$metadata".to_owned(), 405, "8573"),
         (Method::GET, "/v1.0/$batch".to_owned(), 405, "8573"),
         (Method::GET, "/v1.0/communications/$metadata".to_owned(), 404, "UnknownError"),
@@ -223,8 +225,9 @@ async fn a_405_names_the_methods_that_are_allowed() {
         (format!("{call}/answer"), "POST"),
         (format!("{call}/keepAlive"), "POST"),
         (format!("{call}/microsoft.graph.cancelMediaProcessing"), "POST"),
-        (format!("{call}/mute"), ""),
-        (format!("{call}/participants"), ""),
+        (format!("{call}/mute"), "POST"),
+        (format!("{call}/participants"), "GET"),
+        (format!("{call}/participants/invite"), "POST"),
     ];
     for (path, allowed) in resources {
         for method in [Method::HEAD, Method::OPTIONS, Method::PATCH, Method::PUT] {
