@@ -16,13 +16,13 @@ use super::{
 /// Connections of the bot.
 const CONNECTIONS: usize = 8;
 /// A call that is not up by then will not be.
-const UP_WITHIN: Duration = Duration::from_secs(20);
+pub(super) const UP_WITHIN: Duration = Duration::from_secs(20);
 /// A server that admits calls slowly is asked again for so long, in such steps.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(250);
 /// A command to a call that is not established yet is tried again so often.
-const TRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(10);
+pub(super) const TRIES: u32 = 100;
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
 
 /// Where everything is.
 #[derive(Clone)]
@@ -129,7 +129,7 @@ impl Bot {
         Ok(Up { number, id })
     }
 
-    fn spread<T: Send, R: Send>(
+    pub(super) fn spread<T: Send, R: Send>(
         &self,
         items: Vec<T>,
         work: impl Fn(&mut Client, T) -> anyhow::Result<R> + Sync,
@@ -170,7 +170,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn path_of(call: &str) -> String {
+pub(super) fn path_of(call: &str) -> String {
     format!("/v1.0/communications/calls/{call}")
 }
 

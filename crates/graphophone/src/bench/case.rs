@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::{
     calls::{Bot, Pace, Up},
     child::ServerProcess,
+    content::Expected,
     cpu::Cores,
     far_end::{self, FarEnd, Leg},
     host::Host,
@@ -40,6 +41,10 @@ pub enum Case {
     Distinct,
     /// As `pcmu`, while the far end sends as much on every call.
     TwoWay,
+    /// Group calls of three who all speak and hear the other two.
+    Rooms,
+    /// Group calls of sixty who all speak.
+    Room60,
 }
 
 impl Case {
@@ -49,6 +54,18 @@ impl Case {
             Self::Pcmu => "pcmu",
             Self::Distinct => "distinct",
             Self::TwoWay => "two-way",
+            Self::Rooms => "rooms",
+            Self::Room60 => "room60",
+        }
+    }
+
+    /// The far end's part of a call: how many it is called for, and whether it sends as well.
+    fn parties(self) -> (usize, bool) {
+        match self {
+            Self::Pcmu | Self::Distinct => (1, false),
+            Self::TwoWay => (1, true),
+            Self::Rooms => (3, true),
+            Self::Room60 => (60, true),
         }
     }
 }
@@ -106,6 +123,8 @@ struct Running {
     up: Vec<Up>,
     next_number: u32,
     prompts: usize,
+    /// Whom a call is with.
+    parties: usize,
     idle: u64,
     /// The far end's own audio.
     pacer: Option<Pacer>,
@@ -126,9 +145,10 @@ pub fn run_case(
 ) -> anyhow::Result<CaseReport> {
     let count = if options.case == Case::Distinct { DISTINCT } else { 1 };
     let prompts = PromptSet::new(count, options.prompt_seconds)?;
-    let mut running =
-        Running::start(prompts, options.data.as_deref(), (cores, options.admission), runtime)?;
-    if options.case == Case::TwoWay {
+    let (parties, talks) = options.case.parties();
+    let (data, server) = (options.data.as_deref(), (cores, options.admission));
+    let mut running = Running::start(prompts, data, server, parties, runtime)?;
+    if talks {
         running.talk(cores)?;
     }
     let mut ladder = Ladder::new(options.start, options.step, options.max);
@@ -169,7 +189,7 @@ pub fn run_signalling(
 ) -> anyhow::Result<RateReport> {
     let prompts = PromptSet::new(1, signalling::PROMPT.as_secs_f64())?;
     let mut running =
-        Running::start(prompts, options.data.as_deref(), (cores, options.admission), runtime)?;
+        Running::start(prompts, options.data.as_deref(), (cores, options.admission), 1, runtime)?;
     let uri = options.play.then(|| running.host.prompt(0));
     let mut ladder = Ladder::new(options.start, options.step, options.max);
     let mut steps = Vec::new();
@@ -200,6 +220,7 @@ impl Running {
         prompts: PromptSet,
         data: Option<&Path>,
         (cores, admission): (Cores, bool),
+        parties: usize,
         runtime: &tokio::runtime::Handle,
     ) -> anyhow::Result<Self> {
         let count = prompts.len();
@@ -211,7 +232,10 @@ impl Running {
         let server = ServerProcess::start(directory.path(), cores, admission)?;
         let expected = prompts.clone();
         let (meter, sockets) = Meter::start(Ipv4Addr::LOCALHOST)?;
-        let expect = Box::new(move |number| expected.expected(number));
+        // In a room everybody hears something else.
+        let expect = Box::new(move |number| {
+            if parties > 1 { Expected::Any } else { expected.expected(number) }
+        });
         let far_end = FarEnd::start(far_end::loopback(), meter.clone(), expect)?;
         let host = Host::start(prompts)?;
         let (base, tenant) = (server.ready("http")?, server.ready("tenant")?);
@@ -232,6 +256,7 @@ impl Running {
             up: Vec::new(),
             next_number: 0,
             prompts: count,
+            parties,
             idle: 0,
             pacer: None,
             sockets,
@@ -272,9 +297,17 @@ impl Running {
             self.bot.delete(self.up.split_off(calls));
         }
         let missing = calls.saturating_sub(self.up.len()) as u32;
-        let numbers = (self.next_number..self.next_number + missing).collect();
-        self.next_number += missing;
-        let (up, pace) = self.bot.create(numbers, &|number| Some(self.prompt(number)));
+        let (up, pace) = if self.parties > 1 {
+            let parties = self.parties as u32;
+            let first = (self.next_number..).step_by(self.parties).take(missing as usize);
+            let numbers = first.collect();
+            self.next_number += missing * parties;
+            self.bot.gather(numbers, parties)
+        } else {
+            let numbers = (self.next_number..self.next_number + missing).collect();
+            self.next_number += missing;
+            self.bot.create(numbers, &|number| Some(self.prompt(number)))
+        };
         self.up.extend(up);
         self.send_on_all();
         pace
@@ -289,7 +322,8 @@ impl Running {
         pace: &Pace,
     ) -> anyhow::Result<StepReport> {
         let calls = self.up.len();
-        let missing = if options.admission { wanted.saturating_sub(calls) as u32 } else { 0 };
+        let offers = options.admission && self.parties == 1;
+        let missing = if offers { wanted.saturating_sub(calls) as u32 } else { 0 };
         let numbers: Vec<u32> = (self.next_number..self.next_number + missing).collect();
         self.next_number += missing;
         let this = &*self;
@@ -297,7 +331,7 @@ impl Running {
         let (window, after, taken) = std::thread::scope(|scope| {
             let uri = |number| Some(this.prompt(number));
             let offered = scope.spawn(move || this.bot.create(numbers, &uri).0);
-            let window = this.meter.measure(options.window, calls);
+            let window = this.meter.measure(options.window, calls * this.parties);
             (window, this.server.cpu_time(), offered.join().unwrap_or_default())
         });
         let (window, cpu) = (window?, after?.saturating_sub(before));

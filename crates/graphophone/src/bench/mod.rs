@@ -27,6 +27,7 @@ mod plot;
 mod process;
 mod prompts;
 mod report;
+mod rooms;
 mod signalling;
 pub mod sip;
 

@@ -131,7 +131,7 @@ fn lay_out(targets: &[Target], sockets: usize) -> Vec<Vec<Group>> {
                 &mut groups[last]
             }
         };
-        let mut packet = [0xFF; PACKET];
+        let mut packet = noise(number);
         let ssrc = number as u32 + 1;
         let header = Header { marker: false, payload_type: 0, sequence: 0, timestamp: 0, ssrc };
         if let Some(to) = packet.first_chunk_mut() {
@@ -141,6 +141,16 @@ fn lay_out(targets: &[Target], sockets: usize) -> Vec<Vec<Group>> {
         group.packets.push(packet);
     }
     slots
+}
+
+/// Something that is no silence, for those who mix it: a buzz of 50 Hz, another for each stream.
+fn noise(number: usize) -> [u8; PACKET] {
+    let mut state = number as u32 + 1;
+    std::array::from_fn(|_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // PCMU of both signs, some 20 dB below full scale.
+        0x20 | (state >> 24) as u8 & 0x9F
+    })
 }
 
 impl Group {

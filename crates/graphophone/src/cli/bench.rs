@@ -69,6 +69,10 @@ enum BenchCase {
     Distinct,
     /// As `pcmu`, while the far end sends as much on every call.
     TwoWay,
+    /// Group calls of three who all speak and hear the other two.
+    Rooms,
+    /// Group calls of sixty who all speak.
+    Room60,
     /// Calls per second: created, answered, deleted.
     Signalling,
     /// A paced sender of RTP without any calls.
@@ -152,6 +156,8 @@ fn measure(args: &Bench, runtime: &Handle) -> anyhow::Result<()> {
         Some(BenchCase::Pcmu) => Case::Pcmu,
         Some(BenchCase::Distinct) => Case::Distinct,
         Some(BenchCase::TwoWay) => Case::TwoWay,
+        Some(BenchCase::Rooms) => Case::Rooms,
+        Some(BenchCase::Room60) => Case::Room60,
     };
     let options = CaseOptions {
         case,

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use graphophone_testkit::patience;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::Command,
@@ -42,6 +42,18 @@ async fn a_ladder_hears_every_packet_of_every_call_and_finds_the_prompt_in_it() 
         }
     }
     assert!(std::fs::read_to_string(&plot).unwrap().ends_with("</svg>\n"));
+}
+
+#[tokio::test]
+async fn rooms_of_three_are_gathered_and_everybody_in_them_hears_something() {
+    let mut command = bench(&["--case", "rooms", "--json", "--latency-rounds", "0"]);
+    command.args(["--start", "2", "--step", "1", "--max", "2", "--seconds", "1"]);
+    let report = json_of(command).await;
+    let step = &report["steps"][0];
+    assert_eq!((&step["calls"], &step["streams"]), (&json!(2), &json!(6)), "{report}");
+    // About 300.
+    assert!(step["packets"].as_u64().unwrap() > 120, "{report}");
+    assert_eq!(step["lost"], 0, "{report}");
 }
 
 #[tokio::test]
