@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut rig = Rig::new(engine, rooms, party)?;
     println!(
         "rooms  people  clean  mixer %  engine %  µs/packet  of it mixer  mixes/frame  late p99 ms  \
-         max ms  skipped  lost out  lost in"
+         max ms  skipped  not taken  lost out  lost in  concealed  seconds"
     );
     let mut rooms: usize = from;
     while rooms <= to && rig.measure(rooms)? {
@@ -153,7 +153,9 @@ impl Rig {
         }
         self.live(Duration::from_secs(3));
         let (before, load, spoken) = (self.counts()?, self.rooms.load(), self.spoken);
+        let begun = Instant::now();
         let heard = self.live(WINDOW);
+        let span = begun.elapsed();
         let (after, now, spoken) = (self.counts()?, self.rooms.load(), self.spoken - spoken);
         // What the last batch sent may be under way.
         let heard = heard + self.live(Duration::from_millis(100));
@@ -162,18 +164,19 @@ impl Rig {
         let frames = after.rooms.frames - before.rooms.frames;
         let skipped = after.rooms.skipped_frames - before.rooms.skipped_frames;
         let undelivered = after.rooms.undelivered - before.rooms.undelivered;
-        let lost_out = sent.saturating_sub(heard) + undelivered;
+        let concealed = after.rooms.concealed - before.rooms.concealed;
+        let lost_out = sent.saturating_sub(heard);
         let lost_in = spoken.saturating_sub(after.received - before.received);
         let (mixer, engine) = (after.mixer - before.mixer, after.engine - before.engine);
-        let clean = lost_out == 0
+        let clean = lost_out + undelivered == 0
             && lost_in <= spoken / 1_000 + self.streams.len() as u64
             && skipped == 0
             && lateness.quantile(0.99) <= LATE;
-        let percent = |time: Duration| 100.0 * time.as_secs_f64() / WINDOW.as_secs_f64();
+        let percent = |time: Duration| 100.0 * time.as_secs_f64() / span.as_secs_f64();
         let each = |time: Duration| time.as_secs_f64() * 1e6 / sent.max(1) as f64;
         println!(
             "{rooms:5}  {:6}  {:5}  {:7.1}  {:8.1}  {:9.2}  {:11.2}  {:11.1}  {:11.2}  {:6.2}  \
-             {skipped:7}  {lost_out:8}  {lost_in:7}",
+             {skipped:7}  {undelivered:9}  {lost_out:8}  {lost_in:7}  {concealed:9}  {:7.2}",
             self.streams.len(),
             if clean { "yes" } else { "no" },
             percent(mixer),
@@ -183,6 +186,7 @@ impl Rig {
             (after.rooms.mixes - before.rooms.mixes) as f64 / frames.max(1) as f64,
             lateness.quantile(0.99).as_secs_f64() * 1e3,
             lateness.max().as_secs_f64() * 1e3,
+            span.as_secs_f64(),
         );
         Ok(clean)
     }
@@ -196,6 +200,7 @@ impl Rig {
             rooms.mixes += stats.mixes;
             rooms.undelivered += stats.undelivered;
             rooms.skipped_frames += stats.skipped_frames;
+            rooms.concealed += stats.concealed;
         }
         Ok(Counts {
             mixer: cpu_of("mixer-")?,

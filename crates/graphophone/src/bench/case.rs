@@ -233,9 +233,11 @@ impl Running {
         let expected = prompts.clone();
         let (meter, sockets) = Meter::start(Ipv4Addr::LOCALHOST)?;
         // In a room everybody hears something else.
-        let expect = Box::new(move |number| {
-            if parties > 1 { Expected::Any } else { expected.expected(number) }
-        });
+        let expect = Box::new(
+            move |number| {
+                if parties > 1 { Expected::Any } else { expected.expected(number) }
+            },
+        );
         let far_end = FarEnd::start(far_end::loopback(), meter.clone(), expect)?;
         let host = Host::start(prompts)?;
         let (base, tenant) = (server.ready("http")?, server.ready("tenant")?);
