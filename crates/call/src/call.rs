@@ -5,6 +5,7 @@ mod group;
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use self::group::Group;
+use self::transfer::Handover;
 use crate::{
     command::Rejection,
     conference::{AudioRoutingGroup, RecordingStatus, Roster},
@@ -70,6 +71,9 @@ pub struct Call {
     group: Option<Group>,
     /// What the bot has said of a recording it makes.
     recording: RecordingStatus,
+    handover: Option<Handover>,
+    /// See [`Input::MayBeReplaced`].
+    may_be_replaced: bool,
     /// What the leg's end is reported as, when it was our wish.
     end_as: Option<ResultInfo>,
     timers: TimerTable,
@@ -124,6 +128,8 @@ impl Call {
             key_presses: KeyPresses::default(),
             group: None,
             recording: RecordingStatus::Unknown,
+            handover: None,
+            may_be_replaced: false,
             end_as: None,
             timers: TimerTable::default(),
             outputs: VecDeque::new(),
@@ -152,6 +158,9 @@ impl Call {
                 self.sequences.ended(id, Err(result), &mut self.outputs);
             }
             Input::Speech => self.with_queue(now, |queue, cx| queue.heard(Heard::Speech, cx)),
+            Input::Bridge(event) => self.hear_bridge(now, event),
+            Input::MayBeReplaced(may) => self.may_be_replaced = may,
+            Input::TakenOver => self.give_up_leg(now),
             Input::ServerStops => self.handle_server_stop(now),
             Input::Timeout => self.handle_timeout(now),
         }
@@ -271,6 +280,7 @@ impl Call {
     }
 
     fn hang_up(&mut self, now: Instant, leg: LegCommand) {
+        self.abandon_handover();
         self.drop_operations(now);
         self.timers.stop_all();
         self.timers.set(Timer::Terminate, now + self.settings.terminate_within);
@@ -280,6 +290,7 @@ impl Call {
     }
 
     fn terminate(&mut self, now: Instant, result: ResultInfo) {
+        self.abandon_handover();
         self.end(now, result.clone(), Notification::Terminated(result));
     }
 
@@ -350,3 +361,4 @@ pub(crate) mod model;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod transfer;

@@ -21,6 +21,18 @@ pub enum Command {
     },
     /// Graph "call: reject".
     Reject(RejectReason),
+    /// Graph "call: redirect": others are called instead of the bot, at once.
+    Redirect {
+        /// How long they may ring.
+        ring_for: Duration,
+    },
+    /// Graph "call: transfer".
+    Transfer {
+        /// What the far end is asked to do; `None` if only a bridge of ours can do it.
+        refer: Option<ReferTo>,
+        /// The target is on another call of the bot, which is to end with this one.
+        is_consultative: bool,
+    },
     /// Graph "Delete call".
     HangUp,
     /// Graph "call: keepAlive".
@@ -76,6 +88,15 @@ pub enum Command {
     Group(GroupCommand),
 }
 
+/// Whom the far end is to call, and in place of which dialog (RFC 3515, RFC 3891).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferTo {
+    /// SIP URI.
+    pub target: String,
+    /// Value of Replaces.
+    pub replaces: Option<String>,
+}
+
 impl Command {
     /// The operation that it makes, if it makes one.
     pub fn operation(&self) -> Option<OperationId> {
@@ -87,6 +108,8 @@ impl Command {
             Self::Group(command) => command.operation(),
             Self::Control { .. }
             | Self::Answer { .. }
+            | Self::Redirect { .. }
+            | Self::Transfer { .. }
             | Self::Reject(_)
             | Self::HangUp
             | Self::KeepAlive => None,
@@ -102,6 +125,8 @@ impl Command {
             | Self::SendDtmfTones { .. }
             | Self::Group(_)
             | Self::Answer { .. }
+            | Self::Redirect { .. }
+            | Self::Transfer { .. }
             | Self::Reject(_) => true,
             Self::Control { .. }
             | Self::CancelMediaProcessing { .. }

@@ -19,11 +19,29 @@ pub enum Input {
     Tones(TonesEvent),
     /// The far end speaks; told while [`Call::minds_speech`](crate::Call::minds_speech).
     Speech,
+    /// Those who are called on behalf of the call tell something.
+    Bridge(BridgeEvent),
+    /// Whether another call of the bot is being transferred to this one's far end, by the two far
+    /// ends themselves: then a hang-up of this one's means that it was done.
+    MayBeReplaced(bool),
+    /// Another call of the bot takes over this one's far end (consultative transfer).
+    TakenOver,
     /// The server stops in order: the call and everything that runs in it ends now, and the bot is
     /// told why.
     ServerStops,
     /// The time of [`Call::poll_timeout`](crate::Call::poll_timeout) has come.
     Timeout,
+}
+
+/// News of who is called by [`BridgeCommand::Dial`](crate::BridgeCommand::Dial).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BridgeEvent {
+    /// One of them rings.
+    Ringing,
+    /// One of them has answered; the others are not called any more.
+    Answered,
+    /// Nobody has answered, and why.
+    Failed(ResultInfo),
 }
 
 /// News of a prompt that [`Output::Fetch`](crate::Output::Fetch) asked for.

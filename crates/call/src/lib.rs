@@ -19,6 +19,7 @@ mod conference;
 mod ids;
 mod input;
 mod key_presses;
+mod key_sources;
 mod leg;
 mod media_queue;
 mod operation;
@@ -31,7 +32,7 @@ mod tone_sequences;
 mod tones;
 
 pub use call::{Call, CallState, Direction};
-pub use command::{CancelScope, Command, Rejection};
+pub use command::{CancelScope, Command, ReferTo, Rejection};
 pub use conference::{
     AudioRoutingGroup, BotPlace, Conference, ConferenceEvent, ConferenceInput, ConferenceOutput,
     ConferenceRequest, ConferenceSettings, FULL_LEVEL, GroupCommand, GroupVerb, Identity,
@@ -39,12 +40,13 @@ pub use conference::{
     RecordingStatus, Roster, RoutingFault, RoutingMode,
 };
 pub use ids::{AppId, CallId, OperationId, ParticipantId, TenantId};
-pub use input::{Input, PlayoutEvent, PromptEvent, TonesEvent};
+pub use input::{BridgeEvent, Input, PlayoutEvent, PromptEvent, TonesEvent};
+pub use key_sources::{KeySource, KeySources};
 pub use leg::{LegCommand, LegEvent, RejectReason};
 pub use operation::{
     CompletionReason, MediaPrompt, Operation, OperationKind, OperationStatus, ResultInfo,
 };
-pub use output::{Notification, Output};
+pub use output::{BridgeCommand, Notification, Output};
 pub use play_options::{PlayControl, PlayMode, PlayOptions, Shaping, StopOn, ToneSet};
 pub use settings::Settings;
 pub use tones::Tone;

@@ -139,6 +139,11 @@ impl ResultInfo {
         Self::new(code, subcode, format!("{text} DiagCode: {code}#{subcode}.@"))
     }
 
+    /// A call whose far end was handed on (Graph "call: transfer": code 0).
+    pub fn transferred() -> Self {
+        Self::new(0, 7015, "GracefulTransferCompleted")
+    }
+
     /// An operation that did what it was asked.
     pub fn completed() -> Self {
         Self::new(200, 0, "Action completed successfully.")

@@ -90,6 +90,21 @@ pub enum Output {
     Leg(LegCommand),
     /// Ask the conference that the call has its place in.
     Conference(ConferenceRequest),
+    /// Tell the bridge that the call is handed on by.
+    Bridge(BridgeCommand),
+}
+
+/// What becomes of those who are called on behalf of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BridgeCommand {
+    /// Call them, or ask their call for its leg; answered by
+    /// [`BridgeEvent`](crate::BridgeEvent)s.
+    Dial,
+    /// Connect the call's leg with the one who has answered, and with the transfer that asked for
+    /// it. The leg is no longer the call's.
+    Join,
+    /// Call nobody any more.
+    Abandon,
 }
 
 /// What a bot is told, in order; each is one commsNotification (spec/notifications.md §5).
@@ -123,6 +138,19 @@ pub enum Notification {
     Terminating,
     /// `deleted`, without a state: the bot has rejected the call (Graph "call: reject").
     Rejected,
+    /// `updated`, state transferring.
+    Transferring,
+    /// `updated`, state transferAccepted.
+    TransferAccepted,
+    /// `updated`, state established with resultInfo: the transfer failed, and the call goes on.
+    TransferFailed(ResultInfo),
+    /// `deleted`, state terminated, with 0/7015.
+    Transferred {
+        /// Between two calls of the bot; `terminationReason` says so.
+        is_consultative: bool,
+    },
+    /// `deleted`, state terminated, with whom the call was for.
+    Redirected(ResultInfo),
     /// `deleted`, state terminated.
     Terminated(ResultInfo),
 }

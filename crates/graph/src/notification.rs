@@ -3,7 +3,7 @@
 //! One value per post. Both `resource` (older bots) and `resourceUrl` (the documents) are there.
 //! `resourceData` holds what production sends for each event, and no nulls.
 
-use graphophone_call::{CallState, Notification};
+use graphophone_call::{CallState, Notification, ResultInfo};
 use serde_json::{Value, json};
 
 use crate::{
@@ -78,6 +78,37 @@ pub fn render(
             return envelope(details, "updated", "/participants", all);
         }
         Notification::Terminating => ("updated", in_state(CallState::Terminating, json!({}))),
+        Notification::Transferring => ("updated", in_state(CallState::Transferring, chain)),
+        Notification::TransferAccepted => ("updated", in_state(CallState::TransferAccepted, chain)),
+        Notification::TransferFailed(result) => {
+            let mut data = in_state(CallState::Established, chain);
+            merge(&mut data, json!({ "resultInfo": result_info::render(result) }));
+            ("updated", data)
+        }
+        Notification::Transferred { is_consultative } => {
+            let result = result_info::render(&ResultInfo::transferred());
+            let mut data = in_state(CallState::Terminated, chain);
+            merge(&mut data, json!({ "resultInfo": result }));
+            if *is_consultative {
+                merge(&mut data, json!({ "terminationReason": "AppTransferred" }));
+            }
+            ("deleted", data)
+        }
+        // The documents show with whom the call was.
+        Notification::Redirected(result) => {
+            let source = details.source.as_ref();
+            let mut data = in_state(CallState::Terminated, chain);
+            merge(
+                &mut data,
+                json!({
+                    "direction": stored::direction::name(details.direction),
+                    "resultInfo": result_info::render(result),
+                    "source": source.map(|source| source.render(ParticipantRole::Source)),
+                    "targets": render_targets(&details.targets),
+                }),
+            );
+            ("deleted", without_nulls(data))
+        }
         Notification::Terminated(result) => {
             let mut data = in_state(CallState::Terminated, chain);
             merge(&mut data, json!({ "resultInfo": result_info::render(result) }));

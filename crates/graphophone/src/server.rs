@@ -191,10 +191,12 @@ impl Server {
             max_calls: config.limits.calls,
             door: door.clone(),
             conferences: conference_rules(&config),
+            refers: config.sip.outgoing_refer == config::OutgoingRefer::Try,
         });
         let rooms = Rooms::start(room_threads(&config)).map_err(|error| {
             set_up("media.threads: the conference mixer does not start", error.into())
         })?;
+        calls.attach_rooms(rooms.clone());
         calls.attach_audio(ConferenceAudio { engine: engine.clone(), rooms });
         let drain = config.server.drain.0;
         let admit = door.admit_incoming();

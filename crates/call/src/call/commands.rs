@@ -31,7 +31,8 @@ enum Need {
 impl Command {
     fn need(&self) -> Need {
         match self {
-            Self::Answer { .. } | Self::Reject(_) => Need::Ringing,
+            Self::Answer { .. } | Self::Reject(_) | Self::Redirect { .. } => Need::Ringing,
+            Self::Transfer { .. } => Need::Established,
             Self::KeepAlive => Need::Begun,
             Self::PlayPrompt { .. }
             | Self::Control { .. }
@@ -92,6 +93,8 @@ impl Call {
                 self.outputs.push_back(Output::Leg(LegCommand::Reject(reason)));
                 self.end(now, rejected_by_bot(), Notification::Rejected);
             }
+            Command::Redirect { ring_for } => self.redirect(now, ring_for),
+            Command::Transfer { refer, is_consultative } => self.transfer(refer, is_consultative),
             Command::HangUp => {
                 self.end_as = Some(ended_by_bot());
                 self.hang_up(now, self.parting());

@@ -12,11 +12,15 @@ impl Call {
             TransferAccepted, Transferring,
         };
         match (self.state, event) {
+            (
+                _,
+                event
+                @ (LegEvent::ReferAccepted | LegEvent::ReferRefused | LegEvent::ReferEnded(_)),
+            ) => self.hear_refer(now, event),
+            (Redirecting, LegEvent::Answered) => self.redirected(now),
             (Terminated, _)
-            | (_, LegEvent::ReferAccepted | LegEvent::ReferRefused | LegEvent::ReferEnded(_))
             | (
-                Incoming | Established | Transferring | TransferAccepted | Redirecting
-                | Terminating,
+                Incoming | Established | Transferring | TransferAccepted | Terminating,
                 LegEvent::Answered,
             )
             | (
@@ -66,6 +70,7 @@ impl Call {
                 self.hear_tone(tone);
                 self.with_queue(now, |queue, cx| queue.heard(Heard::Tone(tone), cx));
             }
+            (Established, LegEvent::Ended(_)) if self.may_be_replaced => self.replaced(now),
             (
                 Incoming | Establishing | Established | Transferring | TransferAccepted
                 | Redirecting | Terminating,

@@ -10,4 +10,5 @@ mod playing;
 mod sim;
 mod state_docs;
 mod tones;
+mod transfer;
 mod verbs;

@@ -12,10 +12,12 @@ pub mod log_teleconference_device_quality;
 pub mod mute;
 pub mod mute_all;
 pub mod play_prompt;
+pub mod redirect;
 pub mod reject;
 pub mod send_dtmf_tones;
 pub mod start_hold_music;
 pub mod subscribe_to_tone;
+pub mod transfer;
 pub mod update_call;
 pub mod update_recording_status;
 

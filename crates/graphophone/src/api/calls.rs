@@ -9,6 +9,7 @@ use graphophone_graph::{
         create_call::{self, CreateCall},
         identity::IdentityKind,
         media::MediaState,
+        participant::Participant,
     },
 };
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 use super::{new_call, operations::unreadable, reply::Reply, request::Request};
 use crate::{
     auth::Role,
-    engine::{CommandError, CreateError, DialError, View},
+    engine::{CommandError, CreateError, DialError, HandOverError, Target, View},
 };
 
 /// Graph "Create call".
@@ -144,6 +145,31 @@ fn check_source(asked: &CreateCall, app: AppId) -> Result<(), ApiError> {
     match source.identity.get(IdentityKind::Application).and_then(|identity| identity.id.as_ref()) {
         Some(id) if id.parse() != Ok(app) => Err(ApiError::BotSourceMismatch),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Whom an `invitationParticipantInfo` means; `member` is where it stands.
+pub(super) fn target_of(target: &Participant, member: &str) -> Result<Target, ApiError> {
+    let id = |kind| target.identity.get(kind).and_then(|identity| identity.id.clone());
+    id(IdentityKind::User)
+        .map(Target::User)
+        .or_else(|| id(IdentityKind::Phone).map(Target::Phone))
+        .ok_or_else(|| {
+            ApiError::BotArgument(format!("{member}: name a user or a phone with an id"))
+        })
+}
+
+/// What a bot is told of a call that is not handed on; `member` names its targets.
+pub(super) fn not_handed_on(error: HandOverError, member: &str) -> ApiError {
+    match error {
+        HandOverError::Dial(error @ DialError::BotBadTarget(_)) => {
+            ApiError::BotArgument(format!("{member}: {error}"))
+        }
+        HandOverError::Dial(error) => CreateError::Dial(error).into(),
+        HandOverError::Quota(limit) => CreateError::Quota(limit).into(),
+        HandOverError::BotGroupCall => ApiError::BotWantsUnsupported(error.to_string().into()),
+        HandOverError::BotOtherCall => ApiError::BotArgument(error.to_string()),
+        HandOverError::Command(error) => error.into(),
     }
 }
 

@@ -131,6 +131,8 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             Action::CancelMediaProcessing => {
                 actions::cancel_media_processing::handle(request, body, id).await
             }
+            Action::Redirect => actions::redirect::handle(request, body, id).await,
+            Action::Transfer => actions::transfer::handle(request, body, id).await,
             Action::Reject => actions::reject::handle(request, body, id).await,
             Action::SendDtmfTones => actions::send_dtmf_tones::handle(request, body, id).await,
             Action::SubscribeToTone => actions::subscribe_to_tone::handle(request, body, id).await,
@@ -147,12 +149,10 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             }
             Action::Record
             | Action::RecordResponse
-            | Action::Redirect
             | Action::StartRecording
             | Action::StartTranscription
             | Action::StopRecording
-            | Action::StopTranscription
-            | Action::Transfer => {
+            | Action::StopTranscription => {
                 calls::find(request, id)?;
                 let text = format!("The action {} is not supported yet", action.name());
                 Err(ApiError::BotWantsUnsupported(Cow::Owned(text)))
@@ -232,9 +232,11 @@ fn allowed(route: Route, compat: Compat) -> &'static str {
             | Action::KeepAlive
             | Action::PlayPrompt
             | Action::CancelMediaProcessing
+            | Action::Redirect
             | Action::Reject
             | Action::SendDtmfTones
             | Action::SubscribeToTone
+            | Action::Transfer
             | Action::Mute
             | Action::Unmute
             | Action::UpdateRecordingStatus,

@@ -78,6 +78,15 @@ pub enum Profile {
     Dev,
 }
 
+/// Whether far ends are sent REFER.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "config.default.toml documents every key")]
+pub enum OutgoingRefer {
+    Try,
+    Never,
+}
+
 /// What becomes of REFER from a far end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -168,6 +177,7 @@ sections! {
         listen: Vec<SipListen>,
         digest: Vec<Digest>,
         incoming_refer: IncomingRefer,
+        outgoing_refer: OutgoingRefer,
         external_address: Option<std::net::IpAddr>,
     }
     /// `[rtp]`

@@ -84,6 +84,17 @@ impl Audio {
         }
     }
 
+    /// The stream, while there is one.
+    pub(super) fn stream(&self) -> Option<&Arc<StreamHandle>> {
+        self.stream.as_ref()
+    }
+
+    /// The stream, for another owner of the leg.
+    pub(super) fn give_stream(&mut self) -> Option<Arc<StreamHandle>> {
+        self.fetches.clear();
+        self.stream.take()
+    }
+
     /// The next input for the core that arose here.
     pub(super) fn poll(&mut self) -> Option<Input> {
         self.heard.pop_front()

@@ -1,6 +1,7 @@
 //! One task owns one call: it waits for an input, gives it to the core, and carries the outputs
 //! out. There is no lock around a call.
 
+mod handover;
 mod referral;
 mod wake;
 
@@ -8,8 +9,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures::future::{BoxFuture, OptionFuture};
 use graphophone_call::{
-    Call, CallState, Command, ConferenceEvent, ConferenceRequest, GroupCommand, Input, LegCommand,
-    LegEvent, Operation, OperationId, Output, ResultInfo,
+    Call, CallState, Command, ConferenceEvent, ConferenceRequest, GroupCommand, Input, KeySources,
+    LegCommand, LegEvent, Notification, Operation, OperationId, Output, ResultInfo,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
 use graphophone_media::engine::StreamEvent;
@@ -24,6 +25,7 @@ use tracing::{debug, error, info, trace, warn};
 use super::{
     audio::Audio,
     backlog::{Backlog, Change, is_lasting},
+    bridge::Plan,
     conference::Place,
     ledger::{Entry, unix_millis},
     participants::GroupView,
@@ -31,6 +33,7 @@ use super::{
     registry::{Listed, Shared},
     request::{CommandError, Once, Reply, Request, View},
 };
+use handover::Handover;
 use wake::Wake;
 
 /// How the call reaches its far end.
@@ -46,6 +49,14 @@ pub(super) enum Line {
 /// Dials, and says how that went. Dropping what it returns gives the call up.
 pub(super) type Dialler = Box<dyn FnOnce(LegSinks) -> Dialling + Send>;
 type Dialling = BoxFuture<'static, Result<LegHandle, ResultInfo>>;
+
+/// A bot's command, with what comes along.
+struct Wish {
+    command: Command,
+    details: Option<Arc<CallDetails>>,
+    once: Option<Once>,
+    plan: Option<Plan>,
+}
 
 pub(super) struct CallTask {
     call: Call,
@@ -66,6 +77,8 @@ pub(super) struct CallTask {
     dialog: Option<String>,
     /// The details or the dialog are not those in the store.
     has_new_details: bool,
+    handover: Handover,
+    keys: KeySources,
     /// What the call's far end has had dialled, for as long as the call lives.
     followed: Vec<Permit>,
     /// The call ends as soon as nothing plays that ends by itself.
@@ -75,7 +88,7 @@ pub(super) struct CallTask {
     /// Inputs that arose while outputs were carried out.
     follow_ups: VecDeque<Input>,
     /// Last, so that the call is found as long as there is anything of it.
-    _listed: Listed,
+    listed: Listed,
 }
 
 impl CallTask {
@@ -115,12 +128,14 @@ impl CallTask {
             backlog: None,
             dialog,
             has_new_details: true,
+            handover: Handover::default(),
+            keys: KeySources::default(),
             followed: Vec::new(),
             is_draining: false,
             knows_of_stop: false,
             follow_ups: VecDeque::new(),
             shared,
-            _listed: listed,
+            listed,
         };
         (task, subscribe)
     }
@@ -171,6 +186,7 @@ impl CallTask {
                     self.has_new_details = true;
                 }
                 Wake::Referred(referral) => self.follow(referral),
+                Wake::Bridge(event) => self.handle(Input::Bridge(event)).await?,
                 Wake::PlayedOut(playout) => {
                     let event = self.audio.finished(playout);
                     self.handle(Input::Playout(event)).await?;
@@ -215,19 +231,25 @@ impl CallTask {
                 let _ = reply.send(self.audio.playouts.get(id).filter(|_| is_durable));
                 Ok(())
             }
-            Request::Command { command, details, once, reply } => {
-                self.handle_command(command, details, once, reply).await
+            Request::Name { reply } => {
+                self.handle(Input::MayBeReplaced(true)).await?;
+                let _ = reply.send(self.leg.as_ref().and_then(LegHandle::dialog));
+                Ok(())
+            }
+            Request::Spare => self.handle(Input::MayBeReplaced(false)).await,
+            Request::GiveLeg { reply } => match self.wanted_by(reply) {
+                Some(input) => self.handle(input).await,
+                None => Ok(()),
+            },
+            Request::Command { command, details, once, plan, reply } => {
+                let wish = Wish { command, details, once, plan };
+                self.handle_command(wish, reply).await
             }
         }
     }
 
-    async fn handle_command(
-        &mut self,
-        command: Command,
-        details: Option<Arc<CallDetails>>,
-        once: Option<Once>,
-        reply: Reply,
-    ) -> Result<(), StoreError> {
+    async fn handle_command(&mut self, wish: Wish, reply: Reply) -> Result<(), StoreError> {
+        let Wish { command, details, once, plan } = wish;
         // Nothing new is promised before what is done is durable; a keepAlive promises nothing.
         if self.backlog.is_some() && command != Command::KeepAlive {
             let _ = reply.send(Err(CommandError::NotStored));
@@ -249,6 +271,7 @@ impl CallTask {
             self.view.details = details;
             self.has_new_details = true;
         }
+        self.plan(plan);
         let (mut change, operations) = self.drain().await;
         let made = operations.into_iter().find(|operation| Some(operation.id) == wanted);
         let Some((call, view)) = before else {
@@ -319,11 +342,17 @@ impl CallTask {
                     state_changed = true;
                 }
                 Output::CommitOperation(operation) => operations.push(operation),
-                Output::Notify(notification) => notifications.push(notification),
+                Output::Notify(notification) => {
+                    if let Notification::TransferFailed(_) = &notification {
+                        self.handover.spare();
+                    }
+                    notifications.push(notification);
+                }
                 output @ (Output::Fetch { .. }
                 | Output::SendTones { .. }
-                | Output::Leg(_)
-                | Output::Conference(_)) => effects.push(output),
+                | Output::Bridge(_)
+                | Output::Conference(_)
+                | Output::Leg(_)) => effects.push(output),
             }
         }
         self.view.set_media(self.call.media_active());
@@ -344,7 +373,7 @@ impl CallTask {
         }
         let has_new_details = std::mem::take(&mut self.has_new_details);
         if self.view.state == CallState::Terminated {
-            self.dialog = None;
+            self.dialogs_at_end(&effects);
         }
         let entry = Entry {
             view: &self.view,
@@ -420,6 +449,7 @@ impl CallTask {
             match effect {
                 Output::Leg(command) => self.command_leg(command),
                 Output::Conference(request) => self.ask_conference(request),
+                Output::Bridge(command) => self.command_bridge(command),
                 Output::Fetch { operation, prompts } => self.audio.fetch(operation, prompts),
                 Output::SendTones { operation, tones, delay } => {
                     self.audio.send_tones(operation, &tones, delay);
@@ -509,6 +539,8 @@ fn begins_something(command: &Command) -> bool {
         | Command::HangUp
         | Command::KeepAlive
         | Command::Control { .. }
+        | Command::Redirect { .. }
+        | Command::Transfer { .. }
         | Command::CancelMediaProcessing { .. }
         | Command::SubscribeToTone { .. } => false,
         Command::Group(command) => match command {

@@ -77,6 +77,15 @@ impl Ledger {
         Ok(())
     }
 
+    /// The legs that a call has left behind are over: their dialogs need no ending after a crash.
+    pub(super) async fn forget_dialogs(&self, view: &View) {
+        let call = Some(call_record(view, None, unix_millis()));
+        if let Err(error) = self.store.commit(Commit { call, ..Commit::default() }).await {
+            // The next start says BYE once more, which is answered 481.
+            tracing::debug!(call_id = %view.details.id, %error, "dialogs are not struck out");
+        }
+    }
+
     /// An operation of a call that is not live any more.
     pub(super) async fn operation(
         &self,
@@ -164,6 +173,11 @@ fn new_notification(
         | Notification::Roster(_)
         | Notification::Terminating
         | Notification::Rejected
+        | Notification::Transferring
+        | Notification::TransferAccepted
+        | Notification::TransferFailed(_)
+        | Notification::Transferred { .. }
+        | Notification::Redirected(_)
         | Notification::Terminated(_) => None,
     };
     let context = NotificationContext { details, with_id: true };

@@ -11,6 +11,7 @@ use graphophone_call::{
     AppId, Call, CallId, CallState, Command, Operation, OperationId, ResultInfo, Settings, TenantId,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
+use graphophone_media::room::Rooms;
 use graphophone_sip::{CallError, Endpoint, LegHandle, LegSinks, OutgoingCall};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -20,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     admission::Reason,
+    bridge::Plan,
     call_task::{CallTask, Line},
     conference::{ConferenceAudio, ConferenceRules, Conferences},
     dial::{DialError, DialRules, Route, Target},
@@ -50,6 +52,10 @@ pub(super) struct Shared {
     pub(super) door: Door,
     pub(super) conferences: Conferences,
     pub(super) sip: OnceLock<Endpoint>,
+    /// Far ends are asked to transfer calls themselves (REFER) before we do it for them.
+    pub(super) refers: bool,
+    /// Where bridged legs meet.
+    pub(super) rooms: OnceLock<Rooms>,
     begun: Instant,
     calls: Mutex<HashMap<CallId, Entry>>,
     pub(super) tasks: TaskTracker,
@@ -66,7 +72,14 @@ pub(super) struct Listed {
     pub(super) shared: Arc<Shared>,
     id: CallId,
     /// Leave for an outgoing call.
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
+}
+
+impl Listed {
+    /// The call's leave, for whoever has its leg from now on.
+    pub(super) fn give_permit(&mut self) -> Option<Permit> {
+        self.permit.take()
+    }
 }
 
 impl Drop for Listed {
@@ -113,6 +126,8 @@ pub struct CallsParts {
     pub door: Door,
     /// What there is to know of conferences.
     pub conferences: ConferenceRules,
+    /// Whether far ends are asked to transfer calls themselves (REFER).
+    pub refers: bool,
 }
 
 /// Why a call is not made. Nothing was dialled or stored.
@@ -154,6 +169,8 @@ impl Calls {
                 door: parts.door,
                 conferences: Conferences::new(parts.conferences),
                 sip: OnceLock::new(),
+                refers: parts.refers,
+                rooms: OnceLock::new(),
                 begun: Instant::now(),
                 calls: Mutex::default(),
                 tasks: TaskTracker::new(),
@@ -172,6 +189,11 @@ impl Calls {
     /// Names what conferences are heard by. The first one stays.
     pub fn attach_audio(&self, audio: ConferenceAudio) {
         self.shared.conferences.attach(audio);
+    }
+
+    /// Names the rooms in which bridged legs meet. The first ones stay.
+    pub fn attach_rooms(&self, rooms: Rooms) {
+        let _ = self.shared.rooms.set(rooms);
     }
 
     /// The outbox, to hold a call's notifications back until a response is written.
@@ -254,7 +276,7 @@ impl Calls {
                 return Err(CreateError::TooManyCalls);
             }
             let shared = Arc::clone(&self.shared);
-            let listed = Listed { shared, id, _permit: permit };
+            let listed = Listed { shared, id, permit };
             let (task, view) = CallTask::new(call, details, dialog, listed, receiver);
             calls.insert(id, Entry { made: Instant::now(), requests, view });
             self.shared.tasks.spawn(task.run(line, once, born));
@@ -340,9 +362,37 @@ impl Calls {
     ) -> Result<Option<Operation>, CommandError> {
         let (entry, _) = self.shared.find(owner, id).ok_or(CommandError::NotFound)?;
         let (reply, answer) = oneshot::channel();
-        let request = Request::Command { command, details: details.map(Arc::new), once, reply };
+        let details = details.map(Arc::new);
+        let request = Request::Command { command, details, once, plan: None, reply };
         entry.requests.send(request).await.map_err(|_| CommandError::NotFound)?;
         answer.await.unwrap_or(Err(CommandError::NotFound))
+    }
+
+    /// Hands a call on ([`super::handover`]).
+    pub(super) async fn hand_on(
+        &self,
+        owner: (TenantId, AppId),
+        id: CallId,
+        command: Command,
+        details: Option<CallDetails>,
+        plan: Plan,
+    ) -> Result<(), CommandError> {
+        let (entry, _) = self.shared.find(owner, id).ok_or(CommandError::NotFound)?;
+        let (reply, answer) = oneshot::channel();
+        let (details, plan) = (details.map(Arc::new), Some(plan));
+        let request = Request::Command { command, details, once: None, plan, reply };
+        entry.requests.send(request).await.map_err(|_| CommandError::NotFound)?;
+        answer.await.unwrap_or(Err(CommandError::NotFound)).map(drop)
+    }
+
+    /// Where to ask a live call of this application, and as what others see it.
+    pub(super) fn line_to(
+        &self,
+        owner: (TenantId, AppId),
+        id: CallId,
+    ) -> Option<(mpsc::Sender<Request>, View)> {
+        let found = self.shared.find(owner, id).filter(|(_, view)| is_live(view));
+        found.map(|(entry, view)| (entry.requests, view))
     }
 
     /// An operation as it is now, live or ended, if it belongs to this application and call.
@@ -430,6 +480,19 @@ impl Shared {
         sip_call_id: String,
         sinks: LegSinks,
     ) -> Result<LegHandle, ResultInfo> {
+        let from = (app.to_string(), None);
+        self.place_call_as(route, from, ring_timeout, sip_call_id, sinks).await
+    }
+
+    /// The same in another name: user part and display name of our From.
+    pub(super) async fn place_call_as(
+        self: Arc<Self>,
+        route: Route,
+        from: (String, Option<String>),
+        ring_timeout: Duration,
+        sip_call_id: String,
+        sinks: LegSinks,
+    ) -> Result<LegHandle, ResultInfo> {
         let sip = self
             .sip
             .get()
@@ -447,8 +510,8 @@ impl Shared {
             replaces: None,
             target,
             trunk,
-            from_user: app.to_string(),
-            from_display: None,
+            from_user: from.0,
+            from_display: from.1,
             ring_timeout,
             sip_call_id: Some(sip_call_id),
             sinks,

@@ -6,9 +6,11 @@ use graphophone_call::{
     CallId, CallState, Command, Operation, OperationId, Rejection, ResultInfo, Tone,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
+use graphophone_sip::DialogName;
 use graphophone_store::{RequestRecord, StoreError, UnixMillis};
 use tokio::sync::oneshot;
 
+use super::bridge::{Carried, Plan};
 use super::participants::GroupView;
 
 /// What others see of a call without asking its task.
@@ -41,15 +43,23 @@ impl View {
 pub(super) type Reply = oneshot::Sender<Result<Option<Operation>, CommandError>>;
 
 /// What others ask of a call's task.
-#[derive(Debug)]
 pub(super) enum Request {
     /// A bot's command; `details` replace the call's, if it is accepted.
     Command {
         command: Command,
         details: Option<Arc<CallDetails>>,
         once: Option<Once>,
+        /// Whom the call is handed on to, if that is what the command asks for.
+        plan: Option<Plan>,
         reply: Reply,
     },
+    /// Another call of the same bot takes over the far end of this one, if it is established;
+    /// else the reply is dropped.
+    GiveLeg { reply: oneshot::Sender<Carried> },
+    /// How a third party names the far end's dialog, which is to be replaced: `None` without one.
+    Name { reply: oneshot::Sender<Option<DialogName>> },
+    /// Nobody replaces the far end's dialog any more.
+    Spare,
     /// One operation as it is now; `None` if the store knows best.
     Operation { id: OperationId, reply: oneshot::Sender<Option<(Operation, Receipt)>> },
 }

@@ -4,4 +4,5 @@
 mod attack;
 mod bench;
 mod calls;
+mod hands;
 mod hostile;

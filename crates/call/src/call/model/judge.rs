@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::named::name;
 use crate::{
-    CallState, Input, LegCommand, Notification, Operation, OperationId, OperationKind,
-    OperationStatus, Output, PlayoutEvent, ResultInfo, TonesEvent,
+    BridgeCommand, CallState, Input, LegCommand, Notification, Operation, OperationId,
+    OperationKind, OperationStatus, Output, PlayoutEvent, ResultInfo, TonesEvent,
 };
 
 /// (prompts handed over, sealed, looping)
@@ -30,6 +30,7 @@ pub(super) struct Judge {
     /// What was told of the call itself.
     pub(super) call_told: Vec<&'static str>,
     pub(super) legs: Vec<LegCommand>,
+    pub(super) bridges: Vec<BridgeCommand>,
     over: bool,
 }
 
@@ -97,6 +98,7 @@ impl Judge {
             }
             Output::Leg(command) => self.legs.push(command.clone()),
             Output::Conference(request) => panic!("a call between two has none: {request:?}"),
+            Output::Bridge(command) => self.bridges.push(*command),
         }
     }
 
@@ -159,7 +161,7 @@ impl Judge {
                 "ringing"
             }
             Notification::Tone { .. } => {
-                assert_eq!(*state, CallState::Established);
+                assert!(is_connected(*state));
                 "tone"
             }
             Notification::Rejected => {
@@ -172,13 +174,37 @@ impl Judge {
                 "established"
             }
             Notification::Media { active } => {
-                assert_eq!(*state, CallState::Established);
+                assert!(is_connected(*state));
                 media(*active)
             }
             Notification::Roster(roster) => panic!("a call between two has none: {roster:?}"),
             Notification::Terminating => {
                 assert_eq!(*state, CallState::Terminating);
                 "terminating"
+            }
+            Notification::Transferring => {
+                assert_eq!(*state, CallState::Transferring);
+                "transferring"
+            }
+            Notification::TransferAccepted => {
+                assert_eq!(*state, CallState::TransferAccepted);
+                "transferAccepted"
+            }
+            Notification::TransferFailed(told) => {
+                assert_eq!((*state, told.code), (CallState::Established, 500));
+                "transfer failed"
+            }
+            Notification::Transferred { .. } => {
+                assert_eq!(*state, CallState::Terminated);
+                assert_eq!(result.as_ref().map(|result| result.subcode), Some(7015));
+                self.over = true;
+                "transferred"
+            }
+            Notification::Redirected(told) => {
+                assert_eq!(*state, CallState::Terminated);
+                assert_eq!(result.as_ref(), Some(told));
+                self.over = true;
+                "redirected"
             }
             Notification::Terminated(told) => {
                 assert_eq!(*state, CallState::Terminated);
@@ -195,6 +221,10 @@ impl Judge {
         };
         self.call_told.push(about_call);
     }
+}
+
+fn is_connected(state: CallState) -> bool {
+    matches!(state, CallState::Established | CallState::Transferring | CallState::TransferAccepted)
 }
 
 /// How a model names the two notifications with mediaState.

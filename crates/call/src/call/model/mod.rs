@@ -12,8 +12,8 @@ use self::judge::Judge;
 use self::named::{broke, cancel, failed, id, name, play, press, ready, subscribe};
 use self::reference::Model;
 use crate::{
-    Call, CallState, CancelScope, Command, Input, LegEvent, Output, PlayoutEvent, ResultInfo,
-    Settings, Tone, TonesEvent,
+    BridgeEvent, Call, CallState, CancelScope, Command, Input, LegEvent, Output, PlayoutEvent,
+    ResultInfo, Settings, Tone, TonesEvent,
 };
 
 /// A case to be run.
@@ -36,6 +36,8 @@ pub enum Step {
     Subscribe,
     Command(Command),
     Leg(LegEvent),
+    Bridge(BridgeEvent),
+    TakenOver,
     Ready {
         operation: usize,
         index: usize,
@@ -104,6 +106,8 @@ impl Run {
             Step::Subscribe => Input::Command(subscribe(self.next_letter())),
             Step::Command(command) => Input::Command(command),
             Step::Leg(event) => Input::Leg(event),
+            Step::Bridge(event) => Input::Bridge(event),
+            Step::TakenOver => Input::TakenOver,
             Step::Ready { operation, index, time } => {
                 Input::Prompt(ready(self.letter(operation), index, time))
             }
@@ -168,6 +172,7 @@ impl Run {
         assert_eq!(self.judge.told, self.model.told, "notified operations");
         assert_eq!(self.judge.call_told, self.model.call_told, "what was told of the call");
         assert_eq!(self.judge.legs, self.model.legs, "what was asked of the leg");
+        assert_eq!(self.judge.bridges, self.model.bridges, "what was asked of the bridge");
     }
 
     fn drain(&mut self) -> usize {

@@ -9,8 +9,8 @@ use super::Setting;
 use super::judge::{Playout, media};
 use super::named::ALL;
 use crate::{
-    CallState, Command, GroupCommand, GroupVerb, Input, LegCommand, LegEvent, OperationId,
-    PlayoutEvent, PromptEvent, RejectReason, Rejection, TonesEvent,
+    BridgeCommand, BridgeEvent, CallState, Command, GroupCommand, GroupVerb, Input, LegCommand,
+    LegEvent, OperationId, PlayoutEvent, PromptEvent, ReferTo, RejectReason, Rejection, TonesEvent,
 };
 
 /// One operation of the model: per prompt nothing, its playing time, or broken.
@@ -41,6 +41,9 @@ pub(super) struct Model {
     pub(super) told: Vec<OperationId>,
     pub(super) call_told: Vec<&'static str>,
     pub(super) legs: Vec<LegCommand>,
+    pub(super) bridges: Vec<BridgeCommand>,
+    /// We call others on behalf of the call.
+    bridging: bool,
 }
 
 impl Model {
@@ -72,6 +75,8 @@ impl Model {
             told,
             call_told,
             legs,
+            bridges: Vec::new(),
+            bridging: false,
         }
     }
 
@@ -99,6 +104,16 @@ impl Model {
         match input {
             Input::Command(command) => self.command(now, command)?,
             Input::Leg(event) => self.leg(event),
+            Input::Bridge(event) => self.bridge(now, event),
+            // No step of a case says so.
+            Input::MayBeReplaced(_) => {}
+            Input::TakenOver => {
+                if self.state == CallState::Established {
+                    self.cut_all();
+                    self.bridges.push(BridgeCommand::Join);
+                    self.over(7015, "transferred");
+                }
+            }
             Input::Prompt(PromptEvent::Ready { operation, index, duration }) => {
                 self.prompt(*operation, *index, Ok(*duration));
             }
@@ -125,6 +140,7 @@ impl Model {
             Input::ServerStops => {
                 if self.state != CallState::Terminated {
                     self.legs.push(self.parting());
+                    self.abandon();
                     self.end_all(9999, true);
                     self.terminate(9999);
                 }
@@ -149,17 +165,42 @@ impl Model {
             Established => Ok(()),
         };
         match command {
-            Command::Answer { .. } | Command::Reject(_) | Command::KeepAlive
+            Command::Answer { .. }
+            | Command::Reject(_)
+            | Command::Redirect { .. }
+            | Command::KeepAlive
                 if (self.state == Incoming) != (*command != Command::KeepAlive) =>
             {
                 return Err(Rejection::WrongState);
             }
+            Command::KeepAlive if self.state == Redirecting => return Err(Rejection::WrongState),
             Command::Reject(reason) => {
                 self.legs.push(LegCommand::Reject(*reason));
                 self.end = Some(7000);
                 self.timers.clear();
                 self.state = Terminated;
                 self.call_told.push("rejected");
+            }
+            Command::Redirect { ring_for } => {
+                self.timers.clear();
+                self.timers.insert("net", now + *ring_for + s.terminate_within);
+                self.state = Redirecting;
+                self.dial();
+            }
+            Command::Transfer { refer, .. } => {
+                match media_refused {
+                    Err(Rejection::NotServiceHosted) | Ok(()) => {}
+                    Err(refused) => return Err(refused),
+                }
+                self.state = Transferring;
+                self.call_told.push("transferring");
+                match refer {
+                    Some(ReferTo { target, replaces }) => self.legs.push(LegCommand::Refer {
+                        target: target.clone(),
+                        replaces: replaces.clone(),
+                    }),
+                    None => self.dial(),
+                }
             }
             Command::SubscribeToTone { operation, .. } => {
                 media_refused?;
@@ -187,6 +228,7 @@ impl Model {
             }
             Command::HangUp => {
                 self.legs.push(self.parting());
+                self.abandon();
                 self.cut_all();
                 self.end = Some(7000);
                 self.state = Terminating;
@@ -208,10 +250,12 @@ impl Model {
             }
             Command::Group(command) => {
                 assert!(!is_recording_status(command), "named operations only");
-                return Err(if self.state == Established {
-                    Rejection::NotGroupCall
-                } else {
-                    Rejection::NotEstablished
+                return Err(match self.state {
+                    Established => Rejection::NotGroupCall,
+                    Transferring | TransferAccepted => Rejection::WrongState,
+                    Incoming | Establishing | Redirecting | Terminating | Terminated => {
+                        Rejection::NotEstablished
+                    }
                 });
             }
             Command::CancelMediaProcessing { operation, scope, .. } => {
@@ -254,6 +298,27 @@ impl Model {
                 self.media = *active;
             }
             (_, LegEvent::Ended(result)) => self.terminate(result.subcode),
+            (Redirecting, LegEvent::Answered) => {
+                self.bridges.push(BridgeCommand::Join);
+                self.bridging = false;
+                self.over(7000, "redirected");
+            }
+            (Transferring | TransferAccepted, LegEvent::ReferRefused) if !self.bridging => {
+                self.dial();
+            }
+            (Transferring | TransferAccepted, LegEvent::ReferAccepted) if !self.bridging => {
+                self.accept();
+            }
+            (Transferring | TransferAccepted, LegEvent::ReferEnded(end)) if !self.bridging => {
+                match end {
+                    Ok(()) => {
+                        self.accept();
+                        self.legs.push(LegCommand::HangUp);
+                        self.over(7015, "transferred");
+                    }
+                    Err(_) => self.back(),
+                }
+            }
             (
                 _,
                 LegEvent::Ringing
@@ -264,12 +329,70 @@ impl Model {
                 | LegEvent::Conference(_),
             )
             | (
-                Incoming | Established | Transferring | TransferAccepted | Redirecting
-                | Terminating | Terminated,
+                Incoming | Established | Transferring | TransferAccepted | Terminating | Terminated,
                 LegEvent::Answered,
             )
             | (Terminating | Terminated, LegEvent::Media { .. }) => {}
         }
+    }
+
+    fn bridge(&mut self, now: Instant, event: &BridgeEvent) {
+        use CallState::{Redirecting, TransferAccepted, Transferring};
+        if !self.bridging {
+            return;
+        }
+        match (self.state, event) {
+            (Transferring, BridgeEvent::Ringing) => self.accept(),
+            (Transferring | TransferAccepted, BridgeEvent::Answered) => {
+                self.accept();
+                self.bridges.push(BridgeCommand::Join);
+                self.bridging = false;
+                self.over(7015, "transferred");
+            }
+            (Transferring | TransferAccepted, BridgeEvent::Failed(_)) => self.back(),
+            (Redirecting, BridgeEvent::Answered) => {
+                self.legs.push(LegCommand::Answer);
+                self.timers.insert("net", now + self.setting.settings.terminate_within);
+            }
+            (Redirecting, BridgeEvent::Failed(cause)) => {
+                let busy = cause.code == 486;
+                let reason = if busy { RejectReason::Busy } else { RejectReason::None };
+                self.legs.push(LegCommand::Reject(reason));
+                self.over(cause.subcode, "redirected");
+            }
+            _ => {}
+        }
+    }
+
+    fn dial(&mut self) {
+        self.bridging = true;
+        self.bridges.push(BridgeCommand::Dial);
+    }
+
+    fn abandon(&mut self) {
+        if std::mem::take(&mut self.bridging) {
+            self.bridges.push(BridgeCommand::Abandon);
+        }
+    }
+
+    fn accept(&mut self) {
+        if self.state == CallState::Transferring {
+            self.state = CallState::TransferAccepted;
+            self.call_told.push("transferAccepted");
+        }
+    }
+
+    fn back(&mut self) {
+        self.bridging = false;
+        self.state = CallState::Established;
+        self.call_told.push("transfer failed");
+    }
+
+    fn over(&mut self, subcode: u32, told: &'static str) {
+        self.end = Some(subcode);
+        self.cut_all();
+        self.state = CallState::Terminated;
+        self.call_told.push(told);
     }
 
     fn prompt(&mut self, id: OperationId, index: usize, outcome: Result<Duration, ()>) {
@@ -308,7 +431,11 @@ impl Model {
 
     /// Does what the rules of the queue ask for as things stand.
     fn settle(&mut self, now: Instant) {
-        let audible = self.media && self.state == CallState::Established;
+        let audible = self.media
+            && matches!(
+                self.state,
+                CallState::Established | CallState::Transferring | CallState::TransferAccepted
+            );
         self.is_sending |= audible && !self.sequences.is_empty();
         while let Some(head) = self.queue.front() {
             let (good, all) = (head.good(), head.prompts.len());
@@ -360,7 +487,7 @@ impl Model {
 
     /// What the leg is asked when our side ends the call.
     fn parting(&self) -> LegCommand {
-        if self.state == CallState::Incoming {
+        if matches!(self.state, CallState::Incoming | CallState::Redirecting) {
             LegCommand::Reject(RejectReason::None)
         } else {
             LegCommand::HangUp
@@ -377,6 +504,7 @@ impl Model {
         if self.state == CallState::Terminated {
             return;
         }
+        self.abandon();
         self.end.get_or_insert(subcode);
         self.cut_all();
         self.state = CallState::Terminated;

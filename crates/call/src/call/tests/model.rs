@@ -20,7 +20,8 @@ use proptest::prelude::*;
 
 use super::sim::{ALL, CURRENT, bye, epoch};
 use crate::{
-    Command, GroupCommand, LegEvent, RejectReason, Settings, Tone,
+    BridgeEvent, Command, GroupCommand, LegEvent, ReferTo, RejectReason, ResultInfo, Settings,
+    Tone,
     call::model::{Setting, Step, run},
 };
 
@@ -52,6 +53,21 @@ fn setting() -> impl Strategy<Value = Setting> {
     )
 }
 
+fn transfer(refers: bool) -> Command {
+    let target = "sip:carol@127.0.0.1".to_owned();
+    let refer = refers.then_some(ReferTo { target, replaces: None });
+    Command::Transfer { refer, is_consultative: !refers }
+}
+
+fn outcome(well: bool) -> Result<(), ResultInfo> {
+    if well { Ok(()) } else { Err(nobody(false)) }
+}
+
+fn nobody(busy: bool) -> ResultInfo {
+    let (code, subcode) = if busy { (486, 8539) } else { (480, 10076) };
+    ResultInfo::of_call(code, subcode, "Nobody answers.")
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let time = prop_oneof![3 => Just(Duration::from_secs(1)), 1 => Just(Duration::ZERO)];
     prop_oneof![
@@ -64,7 +80,9 @@ fn step() -> impl Strategy<Value = Step> {
             12 => prop::bool::weighted(0.9)
                 .prop_map(|service_hosted| Command::Answer { service_hosted }), 6 => Just(Command::KeepAlive), 1 => Just(Command::HangUp),
             1 => Just(Command::Group(GroupCommand::DeleteRoutingGroup("g".to_owned()))),
-            1 => Just(Command::Reject(RejectReason::Busy))
+            1 => Just(Command::Reject(RejectReason::Busy)),
+            1 => Just(Command::Redirect { ring_for: Duration::from_secs(30) }),
+            2 => prop::bool::ANY.prop_map(transfer),
         ].prop_map(Step::Command),
         9 => prop_oneof![
             20 => Just(LegEvent::Answered),
@@ -72,7 +90,17 @@ fn step() -> impl Strategy<Value = Step> {
             1 => Just(LegEvent::Ringing),
             3 => Just(LegEvent::Tone(Tone::Star)),
             1 => Just(bye()),
+            2 => Just(LegEvent::ReferAccepted),
+            1 => Just(LegEvent::ReferRefused),
+            1 => prop::bool::ANY.prop_map(|well| LegEvent::ReferEnded(outcome(well))),
         ].prop_map(Step::Leg),
+        2 => prop_oneof![
+            Just(BridgeEvent::Ringing),
+            Just(BridgeEvent::Answered),
+            (any::<bool>()).prop_map(|busy| BridgeEvent::Failed(nobody(busy))),
+        ].prop_map(Step::Bridge),
+        1 => prop::bool::weighted(0.1)
+            .prop_map(|taken| if taken { Step::TakenOver } else { Step::Timeout }),
         20 => (0..5_usize, 0..4_usize, time)
             .prop_map(|(operation, index, time)| Step::Ready { operation, index, time }),
         4 => (0..5_usize, 0..4_usize)

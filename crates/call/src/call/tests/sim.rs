@@ -221,6 +221,7 @@ pub(super) fn line(output: &Output) -> String {
         Output::Conference(ConferenceRequest::Route(groups)) => {
             format!("conference route {}", groups.len())
         }
+        Output::Bridge(command) => format!("bridge {command:?}").to_lowercase(),
         Output::Leg(LegCommand::Answer) => "leg answer".into(),
         Output::Leg(LegCommand::Reject(reason)) => format!("leg reject {reason:?}").to_lowercase(),
         Output::Leg(LegCommand::HangUp) => "leg hang up".into(),
@@ -245,6 +246,13 @@ fn told(notification: &Notification) -> String {
             format!("roster {} of {}", roster.sequence, roster.participants.len())
         }
         Notification::Terminating => "terminating".into(),
+        Notification::Transferring => "transferring".into(),
+        Notification::TransferAccepted => "transferAccepted".into(),
+        Notification::TransferFailed(result) => format!("established{}", codes(Some(result))),
+        Notification::Transferred { is_consultative } => {
+            format!("transferred{}", flag(*is_consultative, " between two calls"))
+        }
+        Notification::Redirected(result) => format!("redirected{}", codes(Some(result))),
         Notification::Terminated(result) => format!("terminated{}", codes(Some(result))),
     }
 }

@@ -4,7 +4,10 @@
 use std::{env, fmt::Write as _, fs, path::PathBuf, time::Duration};
 
 use super::sim::{ALL, ANSWER, CURRENT, Sim, bye, cancel, play, press, subscribe};
-use crate::{Command, Input, LegEvent, RejectReason, Rejection, Tone};
+use crate::{
+    BridgeEvent, CallState, Command, Input, LegEvent, ReferTo, RejectReason, Rejection, ResultInfo,
+    Tone,
+};
 
 /// What an input did: the outputs, or why it was refused.
 type Effect = Result<Vec<String>, Rejection>;
@@ -13,17 +16,26 @@ type Stimulus = (&'static str, fn(&mut Sim) -> Effect);
 
 #[test]
 fn the_page_of_call_states_is_what_the_machine_does() {
-    let starts: [Start; 6] = [
+    let starts: [Start; 9] = [
         ("incoming", Sim::incoming),
         ("establishing (outgoing)", Sim::outgoing),
         ("establishing (incoming)", || after(Sim::incoming(), |sim| sim.command(ANSWER))),
         ("established", Sim::talking),
+        ("transferring", || after(Sim::talking(), |sim| sim.command(transfer()))),
+        ("transferaccepted", || {
+            let mut sim = after(Sim::talking(), |sim| sim.command(transfer()));
+            sim.leg(LegEvent::ReferAccepted);
+            sim
+        }),
+        ("redirecting", || after(Sim::incoming(), |sim| sim.command(redirect()))),
         ("terminating", || after(Sim::talking(), Sim::hang_up)),
         ("terminated", || after(Sim::talking(), Sim::bye)),
     ];
-    let inputs: [Stimulus; 16] = [
+    let inputs: [Stimulus; 26] = [
         ("answer", |sim| sim.try_command(ANSWER)),
         ("reject", |sim| sim.try_command(Command::Reject(RejectReason::Busy))),
+        ("redirect", |sim| sim.try_command(redirect())),
+        ("transfer", |sim| sim.try_command(transfer())),
         ("DELETE", |sim| sim.try_command(Command::HangUp)),
         ("keepAlive", |sim| sim.try_command(Command::KeepAlive)),
         ("playPrompt", |sim| sim.try_command(play('a', 1, false))),
@@ -35,6 +47,14 @@ fn the_page_of_call_states_is_what_the_machine_does() {
         ("leg: media active", |sim| Ok(sim.media(true))),
         ("leg: media inactive", |sim| Ok(sim.media(false))),
         ("leg: tone", |sim| Ok(sim.leg(LegEvent::Tone(Tone::Star)))),
+        ("leg: refer accepted", |sim| Ok(sim.leg(LegEvent::ReferAccepted))),
+        ("leg: refer refused", |sim| Ok(sim.leg(LegEvent::ReferRefused))),
+        ("leg: refer reached its target", |sim| Ok(sim.leg(LegEvent::ReferEnded(Ok(()))))),
+        ("leg: refer failed", |sim| Ok(sim.leg(LegEvent::ReferEnded(Err(nobody()))))),
+        ("bridge: ringing", |sim| Ok(bridge(sim, BridgeEvent::Ringing))),
+        ("bridge: answered", |sim| Ok(bridge(sim, BridgeEvent::Answered))),
+        ("bridge: nobody answers", |sim| Ok(bridge(sim, BridgeEvent::Failed(nobody())))),
+        ("taken over by another call", |sim| Ok(sim.input(Input::TakenOver))),
         ("leg: ended", |sim| Ok(sim.leg(bye()))),
         ("server stops", |sim| Ok(sim.input(Input::ServerStops))),
         ("time passes", |sim| Ok(sim.wait_s(60 * 60))),
@@ -93,6 +113,35 @@ fn the_page_of_operation_states_is_what_the_machine_does() {
         cancelMediaProcessing; numbers are `code/subcode`.\n";
     let frame = "    [*] --> waiting : playPrompt\n    completed --> [*]\n    failed --> [*]\n";
     check("operation.md", &page(head, frame, &starts, &inputs, &state_of_operation));
+}
+
+fn transfer() -> Command {
+    let target = "sip:carol@127.0.0.1".to_owned();
+    Command::Transfer { refer: Some(ReferTo { target, replaces: None }), is_consultative: false }
+}
+
+fn redirect() -> Command {
+    Command::Redirect { ring_for: Duration::from_secs(30) }
+}
+
+/// What those say who are called on behalf of the call; a far end that refers calls them itself.
+fn bridge(sim: &mut Sim, event: BridgeEvent) -> Vec<String> {
+    let mut outputs = match sim.call.state() {
+        CallState::Transferring => sim.leg(LegEvent::ReferRefused),
+        CallState::Incoming
+        | CallState::Establishing
+        | CallState::Established
+        | CallState::TransferAccepted
+        | CallState::Redirecting
+        | CallState::Terminating
+        | CallState::Terminated => Vec::new(),
+    };
+    outputs.extend(sim.input(Input::Bridge(event)));
+    outputs
+}
+
+fn nobody() -> ResultInfo {
+    ResultInfo::of_call(480, 10076, "Nobody answers.")
 }
 
 fn some_ready() -> Sim {

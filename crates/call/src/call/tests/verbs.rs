@@ -1,31 +1,35 @@
 //! Each verb in each state of a call: accepted, or refused with the code of the specification.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::sim::{ALL, ANSWER, Sim, cancel, id, play, press, subscribe};
 use crate::{
-    Command, GroupCommand, GroupVerb, LegEvent, ParticipantId, PlayControl, RecordingStatus,
-    RejectReason, Rejection, Tone,
+    BridgeEvent, Command, GroupCommand, GroupVerb, Input, LegEvent, ParticipantId, PlayControl,
+    RecordingStatus, RejectReason, Rejection, Tone,
 };
 
 /// What is expected, by verb and state: `-` is accepted, numbers are Graph's `error.code`
 /// (spec/api.md §0.5).
 const TABLE: &str = "
-verb                  | incoming | establishing | established | app-hosted | terminating | terminated
-answer                | -        | 8585         | 8585        | 8585       | 8528        | 8528
-reject                | -        | 8585         | 8585        | 8585       | 8528        | 8528
-DELETE                | -        | -            | -           | -          | 8528        | 8528
-keepAlive             | 8585     | -            | -           | -          | 8528        | 8528
-playPrompt            | 8501     | 8501         | -           | 8500       | 8528        | 8528
-cancelMediaProcessing | 8501     | 8501         | -           | 8500       | 8528        | 8528
-subscribeToTone       | 8501     | 8501         | -           | 8500       | 8528        | 8528
-sendDtmfTones         | 8501     | 8501         | -           | 8500       | 8528        | 8528
-updateRecordingStatus | 8501     | 8501         | -           | -          | 8528        | 8528
-mute                  | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
-unmute                | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
-DELETE participant    | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
-audioRoutingGroups    | 8501     | 8501         | 8548        | 8548       | 8528        | 8528
-graphophone.pause     | 8501     | 8501         | 8585        | 8500       | 8528        | 8528
+verb                  | incoming | establishing | established | app-hosted | transferring | transferAccepted | redirecting | terminating | terminated
+answer                | -        | 8585         | 8585        | 8585       | 8585         | 8585             | 8585        | 8528        | 8528
+reject                | -        | 8585         | 8585        | 8585       | 8585         | 8585             | 8585        | 8528        | 8528
+redirect              | -        | 8585         | 8585        | 8585       | 8585         | 8585             | 8585        | 8528        | 8528
+transfer              | 8501     | 8501         | -           | -          | 8585         | 8585             | 8501        | 8528        | 8528
+DELETE                | -        | -            | -           | -          | -            | -                | -           | 8528        | 8528
+keepAlive             | 8585     | -            | -           | -          | -            | -                | 8585        | 8528        | 8528
+playPrompt            | 8501     | 8501         | -           | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
+cancelMediaProcessing | 8501     | 8501         | -           | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
+subscribeToTone       | 8501     | 8501         | -           | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
+sendDtmfTones         | 8501     | 8501         | -           | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
+updateRecordingStatus | 8501     | 8501         | -           | -          | 8585         | 8585             | 8501        | 8528        | 8528
+mute                  | 8501     | 8501         | 8548        | 8548       | 8585         | 8585             | 8501        | 8528        | 8528
+unmute                | 8501     | 8501         | 8548        | 8548       | 8585         | 8585             | 8501        | 8528        | 8528
+DELETE participant    | 8501     | 8501         | 8548        | 8548       | 8585         | 8585             | 8501        | 8528        | 8528
+audioRoutingGroups    | 8501     | 8501         | 8548        | 8548       | 8585         | 8585             | 8501        | 8528        | 8528
+graphophone.pause     | 8501     | 8501         | 8585        | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
 ";
 
 fn command(verb: &str) -> Command {
@@ -33,6 +37,8 @@ fn command(verb: &str) -> Command {
         "answer" => ANSWER,
         "reject" => Command::Reject(RejectReason::None),
         "DELETE" => Command::HangUp,
+        "redirect" => Command::Redirect { ring_for: Duration::from_secs(30) },
+        "transfer" => Command::Transfer { refer: None, is_consultative: false },
         "keepAlive" => Command::KeepAlive,
         "playPrompt" => play('x', 1, false),
         "cancelMediaProcessing" => cancel('y', ALL),
@@ -59,14 +65,22 @@ fn act(verb: GroupVerb) -> Command {
 
 fn call(state: &str) -> Sim {
     let mut sim = match state {
-        "incoming" => Sim::incoming(),
+        "incoming" | "redirecting" => Sim::incoming(),
         "establishing" => Sim::outgoing(),
         "app-hosted" => Sim::app_hosted(),
-        "established" | "terminating" | "terminated" => Sim::talking(),
+        "established" | "transferring" | "transferAccepted" | "terminating" | "terminated" => {
+            Sim::talking()
+        }
         other => panic!("{other}"),
     };
     match state {
         "app-hosted" => drop(sim.leg(LegEvent::Answered)),
+        "transferring" => drop(sim.command(command("transfer"))),
+        "transferAccepted" => {
+            sim.command(command("transfer"));
+            sim.input(Input::Bridge(BridgeEvent::Ringing));
+        }
+        "redirecting" => drop(sim.command(command("redirect"))),
         "terminating" => drop(sim.hang_up()),
         "terminated" => drop(sim.bye()),
         _ => {}

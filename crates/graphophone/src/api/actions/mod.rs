@@ -8,9 +8,11 @@ pub(super) mod keep_alive;
 pub(super) mod log_teleconference_device_quality;
 pub(super) mod mute;
 pub(super) mod play_prompt;
+pub(super) mod redirect;
 pub(super) mod reject;
 pub(super) mod send_dtmf_tones;
 pub(super) mod subscribe_to_tone;
+pub(super) mod transfer;
 pub(super) mod update_recording_status;
 
 use axum::http::StatusCode;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use graphophone_call::{Input, LegEvent, ResultInfo, Tone};
+use graphophone_call::{BridgeEvent, Input, KeySource, LegEvent, ResultInfo, Tone};
 use graphophone_media::engine::{PlayoutId, StreamEvent, StreamHandle};
 use graphophone_sip::{LegHandle, LegSignal, Referral};
 use tokio::time::{Instant, sleep_until};
@@ -20,6 +20,7 @@ pub(super) enum Wake {
     Stream(Arc<StreamHandle>),
     Dialog(String),
     Referred(Referral),
+    Bridge(BridgeEvent),
     PlayedOut(PlayoutId),
     Prepared(News),
     Dialled(Result<LegHandle, ResultInfo>),
@@ -38,6 +39,11 @@ impl CallTask {
             biased;
             () = self.shared.abandoned.cancelled() => Wake::Abandoned,
             Some(signal) = self.signals.recv() => match signal {
+                // By INFO: what comes as a telephone-event comes from the stream.
+                LegSignal::Event(LegEvent::Tone(tone)) => match self.press(tone, KeySource::Info) {
+                    Some(press) => press,
+                    None => Box::pin(self.next()).await,
+                },
                 LegSignal::Event(event) => Wake::Input(Input::Leg(event)),
                 LegSignal::Stream(stream) => Wake::Stream(stream),
                 LegSignal::Dialog(dialog) => Wake::Dialog(dialog),
@@ -45,8 +51,10 @@ impl CallTask {
             },
             Some(event) = self.stream_events.recv() => match event {
                 StreamEvent::Finished(id) => Wake::PlayedOut(id),
-                StreamEvent::Tone(code) => match Tone::from_event_code(code) {
-                    Some(tone) => Wake::Input(Input::Leg(LegEvent::Tone(tone))),
+                StreamEvent::Tone(code) => match Tone::from_event_code(code)
+                    .and_then(|tone| self.press(tone, KeySource::Event))
+                {
+                    Some(press) => press,
                     None => Box::pin(self.next()).await,
                 },
                 StreamEvent::Silent => Wake::Input(Input::Leg(LegEvent::Ended(silent()))),
@@ -54,6 +62,7 @@ impl CallTask {
                 StreamEvent::TonesSent(id) => Wake::Input(Audio::tones(id, true)),
                 StreamEvent::TonesStopped(id) => Wake::Input(Audio::tones(id, false)),
             },
+            event = self.handover.news() => Wake::Bridge(event),
             Some(news) = self.audio.news() => Wake::Prepared(news),
             Some(outcome) = &mut self.dialling => {
                 self.dialling = None.into();
@@ -67,6 +76,14 @@ impl CallTask {
                 Wake::Input(Input::Timeout)
             }
         }
+    }
+}
+
+impl CallTask {
+    /// A key press, unless it was heard in another way already.
+    pub(super) fn press(&mut self, tone: Tone, source: KeySource) -> Option<Wake> {
+        let is_new = self.keys.hear(Instant::now().into_std(), tone, source);
+        is_new.then_some(Wake::Input(Input::Leg(LegEvent::Tone(tone))))
     }
 }
 

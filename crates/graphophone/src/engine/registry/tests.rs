@@ -43,6 +43,7 @@ impl Kit {
             max_calls: 2,
             door: Door::default(),
             conferences: ConferenceRules::default(),
+            refers: true,
         });
         Self { calls, store, _directory: directory }
     }
