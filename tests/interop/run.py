@@ -7,6 +7,7 @@
     tests/interop/run.py baresip    baresip registers, is called, records the prompt
     tests/interop/run.py flows      the bots of examples/bots with baresip as caller
     tests/interop/run.py sipvicious SIPVicious finds no extension and no password
+    tests/interop/run.py schemathesis  requests made from /openapi.json: no 5xx, no surprise
     tests/interop/run.py all
 
 Each starts a server of its own, unless --ready-file names one that runs. What they need is put
@@ -30,7 +31,7 @@ import rig
 
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = rig.ROOT / "target" / "interop"
-CHECKS = ["python", "node", "sipp", "baresip", "sipvicious"]
+CHECKS = ["python", "node", "sipp", "baresip", "sipvicious", "schemathesis"]
 
 
 def main():
@@ -85,6 +86,10 @@ def run_flows(server, rest):
 
 def run_sipvicious(server, rest):
     return script("sipvicious.py", python("requirements-sipvicious.txt"), server, rest)
+
+
+def run_schemathesis(server, rest):
+    return script("schemathesis_run.py", python("requirements-schemathesis.txt"), server, rest)
 
 
 def run_node(server, rest):

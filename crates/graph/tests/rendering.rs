@@ -395,3 +395,75 @@ fn posted(details: &CallDetails, notification: &Notification, receipt: Option<&R
 fn parsed(text: &str) -> Value {
     serde_json::from_str(text).expect("it is JSON")
 }
+
+#[test]
+fn what_has_no_effect_is_kept_and_comes_back() {
+    let body = json!({
+        "callbackUri": "https://bot/cb",
+        "requestedModalities": ["audio", "video"],
+        "subject": "A call",
+        "callOptions": {
+            "@odata.type": "#microsoft.graph.outgoingCallOptions",
+            "hideBotAfterEscalation": true, "isContentSharingNotificationEnabled": false,
+            "isDeltaRosterEnabled": true, "isInteractiveRosterEnabled": true,
+        },
+        "chatInfo": {
+            "@odata.type": "#microsoft.graph.chatInfo",
+            "threadId": "t", "messageId": "0", "replyChainMessageId": "r",
+        },
+        "mediaConfig": {
+            "@odata.type": "#microsoft.graph.serviceHostedMediaConfig", "preFetchMedia": [],
+            "liveCaptionOptions": { "isEnabled": true },
+        },
+        "source": {
+            "@odata.type": "#microsoft.graph.participantInfo",
+            "countryCode": "DE", "endpointType": "default", "languageId": "de-DE",
+            "participantId": "p", "region": "emea", "platformId": "x",
+            "identity": {
+                "@odata.type": "#microsoft.graph.communicationsIdentitySet",
+                "applicationInstance": { "@odata.type": "#microsoft.graph.identity", "id": "i" },
+            },
+        },
+        "targets": [{
+            "@odata.type": "#microsoft.graph.invitationParticipantInfo",
+            "endpointType": "voicemail", "participantId": "q", "replacesCallId": "r",
+            "hidden": true, "removeFromDefaultAudioRoutingGroup": false,
+            "identity": {
+                "@odata.type": "#microsoft.graph.communicationsIdentitySet",
+                "user": { "@odata.type": "#microsoft.graph.identity", "id": "u" },
+                "device": { "@odata.type": "#microsoft.graph.identity", "id": "d" },
+                "guest": { "@odata.type": "#microsoft.graph.identity", "id": "g" },
+                "onPremises": { "@odata.type": "#microsoft.graph.identity", "id": "o" },
+            },
+        }],
+    });
+    let asked = body.to_string();
+    let asked = create_call::parse(asked.as_bytes(), ApiVersion::Beta, Compat::StrictBeta);
+    let details = CallDetails::outgoing(ids(), ApiVersion::Beta, asked.expect("it is documented"));
+    let call = rendered(&details, &BETA);
+    for (name, sent) in body.as_object().expect("an object") {
+        assert_eq!(call[name], *sent, "{name}");
+    }
+}
+
+#[test]
+fn members_that_nothing_fills_are_null() {
+    let details = outgoing();
+    let (v1, beta) = (rendered(&details, &V1), rendered(&details, &BETA));
+    for name in ["incomingContext", "transcription"] {
+        assert_eq!(
+            (v1.get(name), beta.get(name)),
+            (Some(&Value::Null), Some(&Value::Null)),
+            "{name}"
+        );
+    }
+    for name in ["answeredBy", "meetingCapability", "terminationReason"] {
+        assert_eq!((v1.get(name), beta.get(name)), (None, Some(&Value::Null)), "{name}");
+    }
+    assert_eq!(beta["routingPolicies"], json!([]));
+}
+
+fn rendered(details: &CallDetails, service: &Service<'_>) -> Value {
+    CallView { details, state: CallState::Establishing, media: None, result: None, tone: None }
+        .render(service)
+}

@@ -151,7 +151,7 @@ pub const ACTIONS: &[Action] = &[
         parameters: &[member("reason", "rejectReason"), member("callbackUri", "Edm.String")],
         returns: None,
         since: Since::V1,
-        row: LATER,
+        row: Row::done("a_rejected_call_is_refused_as_the_bot_says_and_told_without_a_state"),
     },
     Action {
         name: "sendDtmfTones",
@@ -163,7 +163,7 @@ pub const ACTIONS: &[Action] = &[
         ],
         returns: Some("sendDtmfTonesOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done("sequences_of_tones_are_sent_one_after_the_other"),
     },
     Action {
         name: "subscribeToTone",
@@ -171,7 +171,7 @@ pub const ACTIONS: &[Action] = &[
         parameters: &[member("clientContext", "Edm.String")],
         returns: Some("subscribeToToneOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done("presses_are_told_in_order_from_one_once_the_bot_has_subscribed"),
     },
     Action {
         name: "transfer",

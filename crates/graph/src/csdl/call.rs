@@ -62,8 +62,8 @@ pub(super) const TYPES: &[Type] = &[
                 .beta()
                 .is(Row::differs("null", "members_that_nothing_fills_are_null")),
             member("meetingCapability", "meetingCapability").beta().is(Row::differs(
-                "null: there are no meetings of Teams",
-                "members_that_nothing_fills_are_null",
+                "null; in notifications as the service sends it",
+                "notifications_of_an_outgoing_call_are_those_of_the_catalogue",
             )),
             member("ringingTimeoutInSeconds", "Edm.Int32").beta(),
             member("routingPolicies", "Collection(routingPolicy)")
@@ -278,7 +278,7 @@ pub(super) const TYPES: &[Type] = &[
     ),
     enumeration(
         "rejectReason",
-        LATER,
+        Row::done("reasons_are_read_as_the_documents_and_the_metadata_spell_them"),
         &[
             member("none", "0"),
             member("busy", "1"),
@@ -302,8 +302,14 @@ pub(super) const TYPES: &[Type] = &[
     .open(),
     complex(
         "meetingCapability",
-        Row::refused("there are no meetings of Teams; null", "members_that_nothing_fills_are_null"),
-        &[],
+        Row::differs(
+            "nobody may do anything: there are no meetings of Teams",
+            "notifications_of_an_outgoing_call_are_those_of_the_catalogue",
+        ),
+        &[
+            member("allowAnonymousUsersToDialOut", "Edm.Boolean"),
+            member("allowAnonymousUsersToStartMeeting", "Edm.Boolean"),
+        ],
     )
     .beta(),
     complex(

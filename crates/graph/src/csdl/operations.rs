@@ -59,17 +59,23 @@ pub(super) const TYPES: &[Type] = &[
     )
     .derives("commsOperation")
     .open(),
-    entity("subscribeToToneOperation", LATER, &[]).derives("commsOperation").open(),
+    entity(
+        "subscribeToToneOperation",
+        Row::done("presses_are_told_in_order_from_one_once_the_bot_has_subscribed"),
+        &[],
+    )
+    .derives("commsOperation")
+    .open(),
     entity(
         "sendDtmfTonesOperation",
-        LATER,
+        Row::done("sequences_of_tones_are_sent_one_after_the_other"),
         &[member("completionReason", "sendDtmfCompletionReason")],
     )
     .derives("commsOperation")
     .open(),
     enumeration(
         "sendDtmfCompletionReason",
-        LATER,
+        Row::done("sequences_of_tones_are_sent_one_after_the_other"),
         &[
             member("unknown", "0"),
             member("completedSuccessfully", "1"),

@@ -209,7 +209,7 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
 }
 
 /// The methods of a resource, for `Allow` (RFC 9110 §15.5.6); none of what is not supported yet.
-fn allowed(route: Route, compat: Compat) -> &'static str {
+pub(super) fn allowed(route: Route, compat: Compat) -> &'static str {
     match route {
         Route::Calls => "GET, POST",
         Route::Call(_) => match compat {

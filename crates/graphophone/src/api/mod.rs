@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod lists;
 mod new_call;
+mod openapi;
 mod operations;
 mod participants;
 mod patch;
@@ -41,9 +42,11 @@ pub(crate) use state::{callback_guard, own_listeners, prompt_guard};
 pub fn router(state: AppState) -> Router {
     // OData key segments such as calls('{id}') are no routes for axum: we read the path.
     let graph = Router::new().fallback(graph::serve);
+    let document = openapi::document(state.compat());
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/openapi.json", get(move || async move { openapi::answer(document) }))
         .route("/graphophone/v1/deliveries", get(deliveries::list))
         .route("/graphophone/v1/deliveries/replay", post(deliveries::replay_all))
         .route("/graphophone/v1/deliveries/{sequence}/replay", post(deliveries::replay_one))

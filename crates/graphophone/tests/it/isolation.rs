@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::line::Line;
 
 const CALLS: &str = "/v1.0/communications/calls";
-const METHODS: [Method; 5] =
+pub(crate) const METHODS: [Method; 5] =
     [Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE];
 
 /// Who asks, and with what.
@@ -247,7 +247,7 @@ async fn assert_lists_nothing(door: &Door, principal: &Principal, ids: (&str, &s
 }
 
 /// The routes of `.route("…", get(…).post(…))` in a source file.
-fn routes(file: &str) -> Vec<(String, Vec<Method>)> {
+pub(crate) fn routes(file: &str) -> Vec<(String, Vec<Method>)> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file);
     let source = fs::read_to_string(path).expect("the source is there");
     let found = source.split(".route(").skip(1).map(|rest| {

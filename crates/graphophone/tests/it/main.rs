@@ -35,6 +35,7 @@ mod line;
 mod media_edge;
 mod notifications;
 mod odata;
+mod openapi;
 mod pace;
 mod participants;
 mod play_prompt;

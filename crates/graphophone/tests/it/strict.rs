@@ -84,3 +84,17 @@ async fn strict_modes_play_the_documented_format_only_and_name_what_they_got() {
         assert_eq!(line.end_of(&good).await["status"], "completed", "{mode:?}");
     }
 }
+
+#[tokio::test]
+async fn a_body_without_a_type_is_json_in_open_mode_only() {
+    for mode in [CompatMode::Open, CompatMode::StrictBeta, CompatMode::StrictV1] {
+        let (_server, line) = line(mode).await;
+        let path = line.path("/cancelMediaProcessing");
+        let answer = line.bot.post_bytes(&path, None, b"{}".to_vec()).await.unwrap();
+        let expected = if mode == CompatMode::Open { 200 } else { 415 };
+        assert_eq!(answer.status, expected, "{mode:?}: {}", answer.body);
+        // Without a body there is nothing to name.
+        let answer = line.bot.post_bytes(&path, None, Vec::new()).await.unwrap();
+        assert_eq!(answer.status, 200, "{mode:?}: {}", answer.body);
+    }
+}

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Requests made from /openapi.json by schemathesis, against a server of the dev profile with its
+tokens: no 5xx, no status or content type that is not documented, no body of another shape.
+
+Ids in paths are those of a call that lives and of operations that it has, so that requests get
+behind the 404s; what ends the call is sent to calls that do not exist."""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import rig
+
+CHECKS = ",".join(["not_a_server_error", "status_code_conformance", "content_type_conformance",
+                   "response_schema_conformance"])
+# What takes the call away, or the keys that its token is checked with.
+ENDS = ["^/v1.0/communications/calls/{call}$", "^/beta/communications/calls/{call}$"]
+SEED = "20261127"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    rig.add_server_options(parser)
+    parser.add_argument("--max-examples", type=int, default=4)
+    parser.add_argument("--keep", help="directory for the reports")
+    options = parser.parse_args()
+    begin = time.monotonic()
+    with rig.server_of(options, "") as ready, tempfile.TemporaryDirectory() as scratch:
+        graph = rig.Graph(ready)
+        document = rig.fetch_json(ready, f"{ready.http}/openapi.json")
+        count = sum(len([m for m in item if m != "parameters"])
+                    for item in document["paths"].values())
+        rig.check(count > 50, "the document has all routes", count)
+        webhook = rig.Webhook()
+        call = graph.create(webhook.url, ready.phone)
+        webhook.wait(call, "updated established+active")
+        operation = graph("POST", f"/{call}/cancelMediaProcessing", {})["id"]
+        ids = {"call": [call], "operation": [operation]}
+        bot = graph.token
+        schema = pathlib.Path(scratch) / "openapi.json"
+        schema.write_text(json.dumps(document))
+        kept = options.keep or scratch
+        def go(name, token, known, filters):
+            run(ready, schema, pathlib.Path(kept) / name, token, known, filters,
+                options.max_examples)
+
+        go("graph", bot, ids, ["--include-tag-regex=^Graph", "--exclude-deprecated",
+                               *[f"--exclude-path-regex={path}" for path in ENDS]])
+        made = graph("GET", f"/{call}/operations")["value"]
+        rig.check(len(made) > 10, "requests reached a call that lives", len(made))
+        go("ends", bot, {}, ["--exclude-deprecated",
+                             *[f"--include-path-regex={path}" for path in ENDS]])
+        graph("GET", f"/{call}")
+        graph.hang_up(call)
+        webhook.wait(call, "deleted terminated")
+        go("operator", ready.adminToken, {},
+           ["--include-tag=Operator", "--exclude-path=/graphophone/v1/keys/rotate"])
+        go("public", None, {"tenant": [ready.tenant]}, ["--include-tag=Public"])
+    rig.passed(f"schemathesis took {time.monotonic() - begin:.0f} s")
+
+
+def run(ready, schema, folder, token, known, filters, examples):
+    """One run over some of the operations."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "schemathesis.toml"
+    lines = ["[parameters]"]
+    lines += [f'"path.{name}" = {json.dumps(values)}' for name, values in known.items()]
+    config.write_text("\n".join(lines) + "\n")
+    command = [pathlib.Path(sys.executable).parent / "st", f"--config-file={config}", "run",
+               str(schema), f"--url={ready.http}", f"--checks={CHECKS}", "--no-color",
+               "--phases=examples,coverage,fuzzing", f"--max-examples={examples}",
+               f"--seed={SEED}", "--request-timeout=15", "--suppress-health-check=all",
+               "--continue-on-failure", "--warnings=off", "--workers=2", *filters]
+    if token:
+        command.append(f"--header=Authorization: Bearer {token}")
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, timeout=300, check=False)
+    if done.returncode != 0:
+        print(done.stdout[-12000:].replace(token or "\0", "***"))
+    summary = [line.strip() for line in done.stdout.splitlines() if "generated" in line]
+    rig.check(done.returncode == 0, f"schemathesis, {folder.name}: {' '.join(summary)}",
+              done.returncode)
+
+
+if __name__ == "__main__":
+    rig.run(main)
