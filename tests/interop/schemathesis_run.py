@@ -74,7 +74,7 @@ def run(ready, schema, folder, token, known, filters, examples):
                str(schema), f"--url={ready.http}", f"--checks={CHECKS}", "--no-color",
                "--phases=examples,coverage,fuzzing", f"--max-examples={examples}",
                f"--seed={SEED}", "--request-timeout=15", "--suppress-health-check=all",
-               "--continue-on-failure", "--warnings=off", "--workers=2", *filters]
+               "--continue-on-failure", "--warnings=off", *filters]
     if token:
         command.append(f"--header=Authorization: Bearer {token}")
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
