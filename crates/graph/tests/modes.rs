@@ -40,9 +40,10 @@ fn create() -> Value {
 fn with(mut body: Value, pointer: &str, value: Value) -> Value {
     let (object, name) = pointer.rsplit_once('/').expect("a pointer");
     let object = body.pointer_mut(object).expect("it is there").as_object_mut().expect("an object");
-    match value {
-        Value::Null => drop(object.remove(name)),
-        value => drop(object.insert(name.to_owned(), value)),
+    if value.is_null() {
+        object.remove(name);
+    } else {
+        object.insert(name.to_owned(), value);
     }
     body
 }

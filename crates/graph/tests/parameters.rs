@@ -5,7 +5,8 @@ use graphophone_graph::{
     ApiVersion, BodyError, Compat,
     action::{
         add_large_gallery_view, answer, cancel_media_processing, change_screen_sharing_role,
-        log_teleconference_device_quality, play_prompt, reject, send_dtmf_tones, subscribe_to_tone,
+        configure_mixer, invite, log_teleconference_device_quality, mute, mute_all, play_prompt,
+        reject, send_dtmf_tones, start_hold_music, subscribe_to_tone, update_recording_status,
     },
     csdl::{ACTIONS, Action, item_of},
 };
@@ -41,6 +42,17 @@ fn reader(action: &Action) -> Option<(Parse, Value)> {
         "cancelMediaProcessing" => (reader!(cancel_media_processing), json!({})),
         "changeScreenSharingRole" => {
             (reader!(change_screen_sharing_role), json!({ "role": "viewer" }))
+        }
+        "configureMixer" => (reader!(configure_mixer), json!({ "participantMixerLevels": [] })),
+        "invite" => (
+            reader!(invite),
+            json!({ "participants": [{ "identity": { "user": { "id": "u" } } }] }),
+        ),
+        "mute" | "unmute" | "stopHoldMusic" => (reader!(mute), json!({})),
+        "muteAll" => (reader!(mute_all), json!({})),
+        "startHoldMusic" => (reader!(start_hold_music), json!({})),
+        "updateRecordingStatus" => {
+            (reader!(update_recording_status), json!({ "status": "recording" }))
         }
         "logTeleconferenceDeviceQuality" => {
             (reader!(log_teleconference_device_quality), json!({ "quality": quality }))

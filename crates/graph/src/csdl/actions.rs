@@ -24,7 +24,9 @@ pub const ACTIONS: &[Action] = &[
         ],
         returns: Some("inviteParticipantsOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done(
+            "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+        ),
     },
     Action {
         name: "addLargeGalleryView",
@@ -95,7 +97,7 @@ pub const ACTIONS: &[Action] = &[
         parameters: &[member("clientContext", "Edm.String")],
         returns: Some("muteParticipantOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done("a_bot_that_mutes_itself_is_not_heard"),
     },
     Action {
         name: "playPrompt",
@@ -190,7 +192,7 @@ pub const ACTIONS: &[Action] = &[
         parameters: &[member("clientContext", "Edm.String")],
         returns: Some("unmuteParticipantOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done("a_bot_that_mutes_itself_is_not_heard"),
     },
     Action {
         name: "updateRecordingStatus",
@@ -201,7 +203,7 @@ pub const ACTIONS: &[Action] = &[
         ],
         returns: Some("updateRecordingStatusOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done("rosters_show_who_is_muted_and_what_is_said_of_recordings"),
     },
     Action {
         name: "mute",
@@ -209,7 +211,7 @@ pub const ACTIONS: &[Action] = &[
         parameters: &[member("clientContext", "Edm.String")],
         returns: Some("muteParticipantOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done("a_muted_phone_is_heard_by_nobody_and_still_hears"),
     },
     Action {
         name: "startHoldMusic",
@@ -217,7 +219,7 @@ pub const ACTIONS: &[Action] = &[
         parameters: &[member("customPrompt", "prompt"), member("clientContext", "Edm.String")],
         returns: Some("startHoldMusicOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done("hold_music_is_heard_by_one_only_and_one_at_a_time"),
     },
     Action {
         name: "stopHoldMusic",
@@ -225,18 +227,18 @@ pub const ACTIONS: &[Action] = &[
         parameters: &[member("clientContext", "Edm.String")],
         returns: Some("stopHoldMusicOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done("hold_music_is_heard_by_one_only_and_one_at_a_time"),
     },
     Action {
         name: "muteAll",
         bound_to: "Collection(participant)",
         parameters: &[
-            member("participants", "Collection(Edm.String)").required(),
+            member("participants", "Collection(Edm.String)"),
             member("clientContext", "Edm.String"),
         ],
         returns: Some("commsOperation"),
         since: Since::Beta,
-        row: LATER,
+        row: Row::done("every_verb_in_every_state_is_answered_as_the_table_says_in_beta"),
     },
     Action {
         name: "configureMixer",
@@ -247,7 +249,7 @@ pub const ACTIONS: &[Action] = &[
         ],
         returns: Some("commsOperation"),
         since: Since::Beta,
-        row: LATER,
+        row: Row::done("mixer_levels_are_heard_by_one_listener_only"),
     },
     Action {
         name: "startRecording",
@@ -300,5 +302,16 @@ pub const ACTIONS: &[Action] = &[
         returns: Some("recordOperation"),
         since: Since::Beta,
         row: LATER,
+    },
+    Action {
+        name: "unmute",
+        bound_to: "participant",
+        parameters: &[member("clientContext", "Edm.String")],
+        returns: Some("unmuteParticipantOperation"),
+        since: Since::Ours,
+        row: Row::differs(
+            "Graph lets participants unmute themselves only",
+            "a_muted_phone_is_heard_by_nobody_and_still_hears",
+        ),
     },
 ];

@@ -26,7 +26,8 @@ pub(super) const TYPES: &[Type] = &[
                 .is(Row::differs("null", "members_that_nothing_fills_are_null")),
             member("mediaConfig", "mediaConfig"),
             member("mediaState", "callMediaState").is(Row::done("a_call_is_shown_as_it_is_now")),
-            member("meetingInfo", "meetingInfo").is(LATER),
+            member("meetingInfo", "meetingInfo")
+                .is(Row::done("two_bots_and_telephones_meet_in_a_named_conference")),
             member("myParticipantId", "Edm.String"),
             member("requestedModalities", "Collection(modality)").is(Row::differs(
                 "kept and shown; audio is what is carried",
@@ -44,7 +45,9 @@ pub(super) const TYPES: &[Type] = &[
                 "null: calls are not transcribed",
                 "members_that_nothing_fills_are_null",
             )),
-            member("audioRoutingGroups", "Collection(audioRoutingGroup)").navigation().is(LATER),
+            member("audioRoutingGroups", "Collection(audioRoutingGroup)")
+                .navigation()
+                .is(Row::done("groups_are_listed_read_and_refused_with_a_reason")),
             member("contentSharingSessions", "Collection(contentSharingSession)").navigation().is(
                 Row::refused(
                     "no screens are shared on telephone lines",
@@ -54,7 +57,9 @@ pub(super) const TYPES: &[Type] = &[
             member("operations", "Collection(commsOperation)")
                 .navigation()
                 .is(Row::done("a_call_expands_what_hangs_on_it")),
-            member("participants", "Collection(participant)").navigation().is(LATER),
+            member("participants", "Collection(participant)")
+                .navigation()
+                .is(Row::done("a_call_between_two_has_two_participants_and_no_group_verbs")),
             member("activeModalities", "Collection(modality)")
                 .beta()
                 .is(Row::done("a_created_call_is_answered_with_the_whole_resource")),
@@ -185,7 +190,7 @@ pub(super) const TYPES: &[Type] = &[
     ),
     complex(
         "incomingContext",
-        LATER,
+        Row::refused("null", "members_that_nothing_fills_are_null"),
         &[
             member("observedParticipantId", "Edm.String"),
             member("onBehalfOf", "identitySet"),
@@ -205,15 +210,24 @@ pub(super) const TYPES: &[Type] = &[
             member("threadId", "Edm.String"),
         ],
     ),
-    complex("meetingInfo", LATER, &[]).without_objects(),
-    complex("organizerMeetingInfo", LATER, &[member("organizer", "identitySet").required()])
-        .derives("meetingInfo")
-        .open(),
-    complex("tokenMeetingInfo", LATER, &[member("token", "Edm.String").required()])
-        .derives("meetingInfo"),
+    complex("meetingInfo", Row::done("a_meeting_is_named_in_one_of_four_ways"), &[])
+        .without_objects(),
+    complex(
+        "organizerMeetingInfo",
+        Row::done("a_meeting_is_named_in_one_of_four_ways"),
+        &[member("organizer", "identitySet").required()],
+    )
+    .derives("meetingInfo")
+    .open(),
+    complex(
+        "tokenMeetingInfo",
+        Row::done("a_meeting_is_named_in_one_of_four_ways"),
+        &[member("token", "Edm.String").required()],
+    )
+    .derives("meetingInfo"),
     complex(
         "joinMeetingIdMeetingInfo",
-        LATER,
+        Row::done("a_meeting_is_named_in_one_of_four_ways"),
         &[member("joinMeetingId", "Edm.String").required(), member("passcode", "Edm.String")],
     )
     .derives("meetingInfo")

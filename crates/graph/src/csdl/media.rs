@@ -1,13 +1,15 @@
 //! Who handles media, and what is played.
 
-use super::{LATER, Row, Type, complex, member};
+use super::{Row, Type, complex, member};
 
 pub(super) const TYPES: &[Type] = &[
     complex(
         "mediaConfig",
         Row::done("app_hosted_media_is_told_by_its_tag_or_its_blob"),
         &[
-            member("removeFromDefaultAudioGroup", "Edm.Boolean").beta().is(LATER),
+            member("removeFromDefaultAudioGroup", "Edm.Boolean")
+                .beta()
+                .is(Row::done("who_is_apart_hears_and_is_heard_by_groups_only")),
             member("liveCaptionOptions", "liveCaptionOptions").beta().is(Row::ignored(
                 "kept and shown; nothing is captioned",
                 "what_has_no_effect_is_kept_and_comes_back",

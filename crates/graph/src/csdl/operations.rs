@@ -83,19 +83,55 @@ pub(super) const TYPES: &[Type] = &[
             member("unknownFutureValue", "3").is(FUTURE),
         ],
     ),
-    entity("muteParticipantOperation", LATER, &[]).derives("commsOperation").open(),
-    entity("unmuteParticipantOperation", LATER, &[]).derives("commsOperation").open(),
+    entity("muteParticipantOperation", Row::done("a_bot_that_mutes_itself_is_not_heard"), &[])
+        .derives("commsOperation")
+        .open(),
+    entity("unmuteParticipantOperation", Row::done("a_bot_that_mutes_itself_is_not_heard"), &[])
+        .derives("commsOperation")
+        .open(),
     entity(
         "inviteParticipantsOperation",
-        LATER,
+        Row::done("invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order"),
         &[member("participants", "Collection(invitationParticipantInfo)").required()],
     )
     .derives("commsOperation")
     .open(),
-    entity("startHoldMusicOperation", LATER, &[]).derives("commsOperation").open(),
-    entity("stopHoldMusicOperation", LATER, &[]).derives("commsOperation").open(),
-    entity("updateRecordingStatusOperation", LATER, &[]).derives("commsOperation").open(),
-    entity("addLargeGalleryViewOperation", LATER, &[]).derives("commsOperation").open(),
+    entity(
+        "startHoldMusicOperation",
+        Row::done("hold_music_is_heard_by_one_only_and_one_at_a_time"),
+        &[],
+    )
+    .derives("commsOperation")
+    .open(),
+    entity(
+        "stopHoldMusicOperation",
+        Row::done("hold_music_is_heard_by_one_only_and_one_at_a_time"),
+        &[],
+    )
+    .derives("commsOperation")
+    .open(),
+    entity(
+        "updateRecordingStatusOperation",
+        Row::done("rosters_show_who_is_muted_and_what_is_said_of_recordings"),
+        &[],
+    )
+    .derives("commsOperation")
+    .open(),
+    entity(
+        "addLargeGalleryViewOperation",
+        Row::refused("there is no video", "a_large_gallery_needs_video"),
+        &[],
+    )
+    .derives("commsOperation")
+    .open(),
+    entity(
+        "muteParticipantsOperation",
+        Row::done("every_verb_in_every_state_is_answered_as_the_table_says_in_beta"),
+        &[],
+    )
+    .derives("commsOperation")
+    .open()
+    .beta(),
     enumeration(
         "playPromptCompletionReason",
         Row::done("notifications_of_ended_operations_say_how_and_repeat_the_prompts"),

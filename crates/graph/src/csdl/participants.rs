@@ -1,21 +1,40 @@
 //! Who takes part, who hears whom, and how people are named.
 
-use super::{FUTURE, LATER, Row, Type, complex, entity, enumeration, member};
+use super::{FUTURE, Row, Type, complex, entity, enumeration, member};
 
 pub(super) const TYPES: &[Type] = &[
     entity(
         "participant",
-        LATER,
+        Row::done("invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order"),
         &[
             member("info", "participantInfo").required(),
-            member("isInLobby", "Edm.Boolean").required(),
-            member("isMuted", "Edm.Boolean").required(),
+            member("isInLobby", "Edm.Boolean").required().is(Row::differs(
+                "false: there is no lobby",
+                "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+            )),
+            member("isMuted", "Edm.Boolean")
+                .required()
+                .is(Row::done("a_muted_phone_is_heard_by_nobody_and_still_hears")),
             member("mediaStreams", "Collection(mediaStream)"),
-            member("metadata", "Edm.String"),
-            member("recordingInfo", "recordingInfo"),
-            member("removedState", "removedState"),
-            member("restrictedExperience", "onlineMeetingRestricted"),
+            member("metadata", "Edm.String").is(Row::differs(
+                "null",
+                "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+            )),
+            member("recordingInfo", "recordingInfo")
+                .is(Row::done("rosters_show_who_is_muted_and_what_is_said_of_recordings")),
+            member("removedState", "removedState").is(Row::differs(
+                "null",
+                "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+            )),
+            member("restrictedExperience", "onlineMeetingRestricted").is(Row::differs(
+                "null",
+                "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+            )),
             member("rosterSequenceNumber", "Edm.Int64"),
+            member("graphophoneIsOnHold", "Edm.Boolean").ours().is(Row::differs(
+                "true while hold music plays",
+                "hold_music_is_heard_by_one_only_and_one_at_a_time",
+            )),
         ],
     ),
     complex(
@@ -92,7 +111,7 @@ pub(super) const TYPES: &[Type] = &[
     .open(),
     complex(
         "mediaStream",
-        LATER,
+        Row::done("invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order"),
         &[
             member("direction", "mediaDirection").required(),
             member("label", "Edm.String"),
@@ -103,17 +122,29 @@ pub(super) const TYPES: &[Type] = &[
     ),
     enumeration(
         "mediaDirection",
-        LATER,
+        Row::differs(
+            "always sendReceive",
+            "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+        ),
         &[
-            member("inactive", "0"),
-            member("sendOnly", "1"),
-            member("receiveOnly", "2"),
+            member("inactive", "0").is(Row::refused(
+                "every participant of a room sends and receives",
+                "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+            )),
+            member("sendOnly", "1").is(Row::refused(
+                "every participant of a room sends and receives",
+                "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+            )),
+            member("receiveOnly", "2").is(Row::refused(
+                "every participant of a room sends and receives",
+                "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+            )),
             member("sendReceive", "3"),
         ],
     ),
     complex(
         "recordingInfo",
-        LATER,
+        Row::done("rosters_show_who_is_muted_and_what_is_said_of_recordings"),
         &[
             member("initiator", "identitySet"),
             member("recordingStatus", "recordingStatus").required(),
@@ -121,7 +152,7 @@ pub(super) const TYPES: &[Type] = &[
     ),
     enumeration(
         "recordingStatus",
-        LATER,
+        Row::done("the_status_is_one_of_graphs"),
         &[
             member("unknown", "0"),
             member("notRecording", "1"),
@@ -130,10 +161,20 @@ pub(super) const TYPES: &[Type] = &[
             member("unknownFutureValue", "4").is(FUTURE),
         ],
     ),
-    complex("removedState", LATER, &[member("reason", "Edm.String")]),
+    complex(
+        "removedState",
+        Row::refused(
+            "null",
+            "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+        ),
+        &[member("reason", "Edm.String")],
+    ),
     complex(
         "onlineMeetingRestricted",
-        LATER,
+        Row::refused(
+            "null: nothing is restricted",
+            "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+        ),
         &[
             member("contentSharingDisabled", "onlineMeetingContentSharingDisabledReason"),
             member("videoDisabled", "onlineMeetingVideoDisabledReason"),
@@ -141,17 +182,23 @@ pub(super) const TYPES: &[Type] = &[
     ),
     enumeration(
         "onlineMeetingContentSharingDisabledReason",
-        LATER,
+        Row::refused(
+            "null: nothing is restricted",
+            "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+        ),
         &[member("watermarkProtection", "1"), member("unknownFutureValue", "2").is(FUTURE)],
     ),
     enumeration(
         "onlineMeetingVideoDisabledReason",
-        LATER,
+        Row::refused(
+            "null: nothing is restricted",
+            "invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_order",
+        ),
         &[member("watermarkProtection", "1"), member("unknownFutureValue", "2").is(FUTURE)],
     ),
     entity(
         "audioRoutingGroup",
-        LATER,
+        Row::done("a_one_to_one_group_isolates_a_pair_and_its_end_brings_all_together"),
         &[
             member("receivers", "Collection(Edm.String)"),
             member("routingMode", "routingMode").required(),
@@ -160,13 +207,36 @@ pub(super) const TYPES: &[Type] = &[
     ),
     enumeration(
         "routingMode",
-        LATER,
+        Row::done("multicast_is_for_its_receivers_alone_and_takes_nothing_from_them"),
         &[
             member("oneToOne", "0"),
             member("multicast", "1"),
             member("unknownFutureValue", "2").is(FUTURE),
         ],
     ),
+    complex(
+        "participantMixerLevel",
+        Row::done("mixer_levels_are_heard_by_one_listener_only"),
+        &[
+            member("participant", "Edm.String").required(),
+            member("exclusive", "Edm.Boolean"),
+            member("ducking", "Edm.Untyped")
+                .is(Row::ignored("nobody is ducked", "levels_are_per_cent")),
+            member("sourceLevels", "Collection(audioSourceLevel)"),
+        ],
+    )
+    .beta(),
+    complex(
+        "audioSourceLevel",
+        Row::done("mixer_levels_are_heard_by_one_listener_only"),
+        &[
+            member("participant", "Edm.String").required(),
+            member("level", "Edm.Int32"),
+            member("ducking", "Edm.Untyped")
+                .is(Row::ignored("nobody is ducked", "levels_are_per_cent")),
+        ],
+    )
+    .beta(),
     complex(
         "communicationsIdentitySet",
         Row::done("a_plain_identity_set_may_hold_a_phone"),

@@ -4,7 +4,7 @@ use graphophone_graph::{
     ApiVersion,
     batch::MAX_REQUESTS,
     compat::Compat,
-    csdl::{self, ACTIONS},
+    csdl::{self, ACTIONS, Action},
     odata::query::MAX_PAGE,
     path::{self, Route},
 };
@@ -66,7 +66,14 @@ fn item(
     }
     let ids: Vec<_> = names
         .iter()
-        .map(|name| parameter(name, "path", json!({ "type": "string", "format": "uuid" })))
+        .map(|name| {
+            // The id of a routing group is any text.
+            let schema = match *name {
+                "group" => json!({ "type": "string", "minLength": 1 }),
+                _ => json!({ "type": "string", "format": "uuid" }),
+            };
+            parameter(name, "path", schema)
+        })
         .collect();
     if item.is_empty() {
         return None;
@@ -183,7 +190,7 @@ fn shape(method: &str, route: Route, template: &str, version: ApiVersion) -> Sha
             options: &[],
             refusals: &[405, 429],
         },
-        _ => match ACTIONS.iter().find(|action| action.name == last) {
+        _ => match ACTIONS.iter().find(|action| action.name == last && is_of(action, template)) {
             // Known, and never taken.
             Some(action) if !action.is_served(version) => Shape {
                 summary: format!("The action {last}, which is refused"),
@@ -215,6 +222,17 @@ fn shape(method: &str, route: Route, template: &str, version: ApiVersion) -> Sha
             },
         },
     }
+}
+
+/// Whether an action is one of what stands before it in the path.
+fn is_of(action: &Action, template: &str) -> bool {
+    let bound = match template.rsplit('/').nth(1).unwrap_or_default() {
+        "calls" => "Collection(call)",
+        "participants" => "Collection(participant)",
+        "{participant}" => "participant",
+        _ => "call",
+    };
+    action.bound_to == bound
 }
 
 /// The status of an action that went well.
