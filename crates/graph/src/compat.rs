@@ -127,6 +127,21 @@ pub const RULES: &[Rule] = {
         lenient("create without `requestedModalities`", "audio", READ),
         lenient("`all` of cancelMediaProcessing", "honoured", READ),
         lenient(
+            "members of playPrompt that begin with `graphophone`",
+            "honoured",
+            "strict_modes_refuse_each_by_its_name",
+        ),
+        lenient(
+            "`graphophone.pause` and its like on an operation",
+            "honoured",
+            "strict_modes_know_none_of_it",
+        ),
+        lenient(
+            "prompts that are MP3, FLAC or Ogg, and `graphophone:` URIs",
+            "played",
+            "strict_modes_refuse_compressed_files_by_name_and_ours_altogether",
+        ),
+        lenient(
             "a body without `Content-Type`",
             "read as JSON",
             "a_body_without_a_type_is_json_in_open_mode_only",

@@ -5,10 +5,12 @@ use graphophone_graph::{
     ApiVersion, BodyError, Compat,
     action::{
         add_large_gallery_view, answer, cancel_media_processing, change_screen_sharing_role,
-        configure_mixer, invite, log_teleconference_device_quality, mute, mute_all, play_prompt,
-        reject, send_dtmf_tones, start_hold_music, subscribe_to_tone, update_recording_status,
+        configure_mixer, control, invite, log_teleconference_device_quality, mute, mute_all,
+        play_prompt, reject, send_dtmf_tones, start_hold_music, subscribe_to_tone,
+        update_recording_status,
     },
     csdl::{ACTIONS, Action, item_of},
+    path::ControlAction,
 };
 use serde_json::{Value, json};
 
@@ -40,6 +42,10 @@ fn reader(action: &Action) -> Option<(Parse, Value)> {
             }),
         ),
         "cancelMediaProcessing" => (reader!(cancel_media_processing), json!({})),
+        "seek" => (
+            |body, version, _| control::parse(ControlAction::Seek, body, version).map(drop),
+            json!({ "positionMs": 7 }),
+        ),
         "changeScreenSharingRole" => {
             (reader!(change_screen_sharing_role), json!({ "role": "viewer" }))
         }

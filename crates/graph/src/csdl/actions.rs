@@ -109,6 +109,14 @@ pub const ACTIONS: &[Action] = &[
             member("loop", "Edm.Boolean")
                 .beta()
                 .is(Row::done("loop_is_read_in_all_three_forms_as_far_as_the_mode_goes")),
+            member("graphophoneMode", "Edm.String").ours().is(Row::differs(
+                "queue, interrupt or overlay; open mode",
+                "an_interrupting_prompt_replaces_what_plays_and_waits_without_a_gap",
+            )),
+            member("graphophoneStopOn", "stopOn").ours().is(Row::differs(
+                "tones or speech that end it; open mode",
+                "a_key_ends_a_prompt_that_asked_for_it_and_no_other",
+            )),
         ],
         returns: Some("playPromptOperation"),
         since: Since::V1,
@@ -312,6 +320,50 @@ pub const ACTIONS: &[Action] = &[
         row: Row::differs(
             "Graph lets participants unmute themselves only",
             "a_muted_phone_is_heard_by_nobody_and_still_hears",
+        ),
+    },
+    Action {
+        name: "pause",
+        bound_to: "playPromptOperation",
+        parameters: &[],
+        returns: Some("playPromptOperation"),
+        since: Since::Ours,
+        row: Row::differs(
+            "graphophone.pause; open mode",
+            "a_pause_is_silence_and_what_follows_it_is_where_it_was",
+        ),
+    },
+    Action {
+        name: "resume",
+        bound_to: "playPromptOperation",
+        parameters: &[],
+        returns: Some("playPromptOperation"),
+        since: Since::Ours,
+        row: Row::differs(
+            "graphophone.resume; open mode",
+            "a_pause_is_silence_and_what_follows_it_is_where_it_was",
+        ),
+    },
+    Action {
+        name: "seek",
+        bound_to: "playPromptOperation",
+        parameters: &[member("positionMs", "Edm.Int32").required()],
+        returns: Some("playPromptOperation"),
+        since: Since::Ours,
+        row: Row::differs(
+            "graphophone.seek; open mode",
+            "a_seek_goes_to_the_place_and_the_receipt_says_what_was_left_out",
+        ),
+    },
+    Action {
+        name: "stop",
+        bound_to: "playPromptOperation",
+        parameters: &[],
+        returns: Some("playPromptOperation"),
+        since: Since::Ours,
+        row: Row::differs(
+            "graphophone.stop; open mode",
+            "a_stop_ends_one_operation_and_the_next_follows",
         ),
     },
 ];

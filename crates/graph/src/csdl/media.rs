@@ -44,6 +44,14 @@ pub(super) const TYPES: &[Type] = &[
         Row::done("three_prompts_are_heard_whole_in_order_and_without_a_gap"),
         &[
             member("mediaInfo", "mediaInfo").required(),
+            member("graphophoneGainDb", "Edm.Double").ours().is(Row::differs(
+                "louder or softer; open mode",
+                "everything_is_read_and_written_back",
+            )),
+            member("graphophoneStartMs", "Edm.Int32").ours().is(Row::differs(
+                "how much of the beginning is left out; open mode",
+                "a_prompt_can_begin_later_and_be_repeated_from_there",
+            )),
             member("loop", "Edm.Int32").beta().is(Row::differs(
                 "1 to 1,000 times; documented nowhere",
                 "a_prompt_with_a_repeat_count_is_played_so_often",
@@ -58,4 +66,10 @@ pub(super) const TYPES: &[Type] = &[
     )
     .beta()
     .open(),
+    complex(
+        "stopOn",
+        Row::differs("of playPrompt", "a_key_ends_a_prompt_that_asked_for_it_and_no_other"),
+        &[member("tones", "Collection(tone)"), member("speech", "Edm.Boolean")],
+    )
+    .ours(),
 ];

@@ -37,6 +37,16 @@ pub(super) const TYPES: &[Type] = &[
                 "in notifications only",
                 "a_completion_is_notified_as_production_does",
             )),
+            member("graphophoneMode", "Edm.String")
+                .ours()
+                .is(Row::differs("if it is not queue", "everything_is_read_and_written_back")),
+            member("graphophoneStopOn", "stopOn")
+                .ours()
+                .is(Row::differs("if something stops it", "everything_is_read_and_written_back")),
+            member("graphophoneEndedBy", "Edm.String").ours().is(Row::differs(
+                "what ended it, where Graph has no word for it",
+                "a_key_ends_a_prompt_that_asked_for_it_and_no_other",
+            )),
             member("graphophoneReceipt", "receipt").ours().is(Row::differs(
                 "what was sent and heard of each prompt",
                 "a_receipt_says_what_the_phone_recorded",
@@ -139,7 +149,10 @@ pub(super) const TYPES: &[Type] = &[
             member("unknown", "0"),
             member("completedSuccessfully", "1"),
             member("mediaOperationCanceled", "2"),
-            member("unknownFutureValue", "3").is(FUTURE),
+            member("unknownFutureValue", "3").is(Row::differs(
+                "ended by what graphophoneStopOn asked for",
+                "a_key_ends_a_prompt_that_asked_for_it_and_no_other",
+            )),
         ],
     )
     .beta(),

@@ -20,9 +20,12 @@ pub fn metadata(version: ApiVersion) -> String {
                 write_type(&mut out, of, version);
             }
         }
+        let actions = ACTIONS.iter().filter(|action| {
+            // On an operation there is nothing of Graph's.
+            action.is_served(version) && action.bound_to.ends_with("Operation") == is_ours
+        });
+        actions.for_each(|action| write_action(&mut out, action, version));
         if !is_ours {
-            let actions = ACTIONS.iter().filter(|action| action.is_served(version));
-            actions.for_each(|action| write_action(&mut out, action, version));
             line(&mut out, 6, "<EntityContainer Name=\"GraphService\">");
             for name in ["communications", "app"] {
                 let singleton = format!(

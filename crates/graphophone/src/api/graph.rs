@@ -219,7 +219,11 @@ pub(super) fn allowed(route: Route, compat: Compat) -> &'static str {
         Route::Operations(_) | Route::Operation(..) | Route::Participants(_) | Route::Metadata => {
             "GET"
         }
-        Route::Batch | Route::LogTeleconferenceDeviceQuality | Route::Control(..) => "POST",
+        Route::Batch | Route::LogTeleconferenceDeviceQuality => "POST",
+        Route::Control(..) => match compat {
+            Compat::Open => "POST",
+            Compat::StrictBeta | Compat::StrictV1 => "",
+        },
         Route::Participant(..) => "GET, DELETE",
         Route::ParticipantsAction(..) | Route::ParticipantAction(..) => "POST",
         Route::AudioRoutingGroups(_) => "GET, POST",

@@ -149,6 +149,7 @@ fn shape(method: &str, route: Route, template: &str, version: ApiVersion) -> Sha
     const OF_ONE: &[&str] = &["$select", "$expand"];
     let of = |name: &str| csdl::reference(version, name);
     let last = template.rsplit('/').next().unwrap_or_default();
+    let last = last.strip_prefix("graphophone.").unwrap_or(last);
     let is_key = last.starts_with('{');
     let read = |of: Value, what: &str| Shape {
         summary: format!("{} {what}", if is_key { "Read one of" } else { "List the" }),
@@ -230,6 +231,7 @@ fn is_of(action: &Action, template: &str) -> bool {
         "calls" => "Collection(call)",
         "participants" => "Collection(participant)",
         "{participant}" => "participant",
+        "{operation}" => "playPromptOperation",
         _ => "call",
     };
     action.bound_to == bound

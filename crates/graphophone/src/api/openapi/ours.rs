@@ -17,6 +17,8 @@ enum Takes {
     Nothing,
     /// Names and types of members, and which must be there.
     Json(&'static [(&'static str, &'static str)], &'static [&'static str]),
+    /// A file.
+    Bytes,
     /// The form of RFC 6749 §4.4.
     TokenForm,
 }
@@ -113,6 +115,19 @@ const ALL: &[Endpoint] = &[
     get("/graphophone/v1/limits", "How much of everything there may be", Gives::Json)
         .operators(&[]),
     get("/graphophone/v1/load", "How much is to do", Gives::Json).operators(&[]),
+    get("/graphophone/v1/prompts", "The uploaded prompts", Gives::Json).operators(&[]),
+    get("/graphophone/v1/prompts/{name}", "One of them", Gives::Json).operators(&[404]),
+    Endpoint {
+        method: "put",
+        ..post("/graphophone/v1/prompts/{name}", "Upload one", 201, Gives::Json)
+    }
+    .operators(&[200, 400, 413, 415, 500, 507])
+    .takes(Takes::Bytes),
+    Endpoint {
+        method: "delete",
+        ..post("/graphophone/v1/prompts/{name}", "Delete one", 204, Gives::Nothing)
+    }
+    .operators(&[404, 500]),
     get("/graphophone/v1/samples/{name}", "A prompt of the dev profile", Gives::Wav)
         .refuses(&[404]),
     get("/graphophone/v1/phone", "The built-in phone", Gives::Json).operators(&[404]),
@@ -194,6 +209,10 @@ fn operation(endpoint: &Endpoint) -> Value {
         Takes::Nothing => None,
         Takes::Json(members, required) => {
             Some(("application/json", object(members, required), true))
+        }
+        Takes::Bytes => {
+            let file = json!({ "type": "string", "format": "binary" });
+            Some(("application/octet-stream", file, true))
         }
         Takes::TokenForm => Some(("application/x-www-form-urlencoded", token_form(), true)),
     };
