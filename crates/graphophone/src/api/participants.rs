@@ -91,8 +91,12 @@ pub(super) async fn act_on_all(
                 return Err(ApiError::BotRoleMissing);
             }
             let asked = invite::parse(&body, version, compat)?;
-            let mut invited = invitations(request, &asked.participants, "participants")?;
-            invited[0].replaces = asked.replaces;
+            if asked.replaces.is_some() {
+                let text = "participants[0].replacesCallId: this server moves nobody from one call \
+                    to another: leave it out, and they are called";
+                return Err(ApiError::BotWantsUnsupported(text.into()));
+            }
+            let invited = invitations(request, &asked.participants, "participants")?;
             (GroupVerb::Invite(invited.into()), asked.client_context)
         }
         ParticipantsAction::MuteAll => {

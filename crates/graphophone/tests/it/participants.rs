@@ -138,6 +138,11 @@ async fn invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_
     let message = data["resultInfo"]["message"].as_str().unwrap();
     assert!(message.starts_with("addParticipants failed for participant"), "{message}");
 
+    let mut elsewhere = invitation(&busy);
+    elsewhere["replacesCallId"] = group.id.clone().into();
+    let answer = group.post("/participants/invite", json!({"participants": [elsewhere]})).await;
+    assert_eq!(code(&answer), (405, "8520".into()));
+
     let gone = group.send(Method::DELETE, &format!("/participants/{invited}"), None).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
     soon("the removed phone is hung up", call.ended()).await;
