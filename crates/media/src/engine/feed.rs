@@ -83,14 +83,14 @@ impl Feed {
 
     /// Hands a frame over that the thread will find when it is woken.
     pub(crate) fn push(&self, at: Instant, payload: &[u8]) -> Result<(), FeedError> {
-        match self.frames.try_send(LiveFrame::new(at, payload)) {
-            Ok(()) => {
-                self.threads.shards[self.shard].note_feed(self.id);
-                Ok(())
-            }
+        let pushed = match self.frames.try_send(LiveFrame::new(at, payload)) {
+            Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(FeedError::Full),
-            Err(TrySendError::Disconnected(_)) => Err(FeedError::Closed),
-        }
+            Err(TrySendError::Disconnected(_)) => return Err(FeedError::Closed),
+        };
+        // Also if it is full: the thread may have had no room to be told of what waits.
+        self.threads.shards[self.shard].note_feed(self.id);
+        pushed
     }
 
     pub(crate) fn waker(&self) -> FeedWaker {

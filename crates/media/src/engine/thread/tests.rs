@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     pin::pin,
+    sync::atomic::AtomicU64,
     task::Context,
 };
 
@@ -15,7 +16,8 @@ use super::*;
 use crate::{
     codec::Codec,
     engine::{
-        PlayoutId, Remote, StreamEvent, TonesId,
+        FeedError, PlayoutId, Remote, StreamEvent, Threads, TonesId,
+        feed::{self, feed},
         stats::{LATE, StreamCounters},
         tones::{Form, Tones},
     },
@@ -49,6 +51,28 @@ fn tones(codes: Vec<u8>) -> Command {
     let (duration, gap) = (Duration::from_millis(100), Duration::ZERO);
     let form = Form::Events { codes, duration, gap };
     Command::Stream(ID, StreamCommand::Tones(Tones { id: TonesId(1), form }))
+}
+
+#[test]
+fn a_feed_that_is_full_is_taken_from_though_the_thread_was_told_of_nothing_before() {
+    let (mut shell, owners) = shell();
+    let (setup, _events) = setup(&Arc::new(AtomicBool::new(false)));
+    owners.send(add(setup)).unwrap();
+    let shards = vec![owners].into_boxed_slice();
+    let threads = Arc::new(Threads { shards, next_id: AtomicU64::new(0) });
+    let (feed, frames) = feed(&threads, 0, ID);
+    threads.shards[0].send(Command::Stream(ID, StreamCommand::Feed(frames))).unwrap();
+    shell.turn(false);
+    let began = Instant::now();
+    let mut due = (0..).map(|frame| began + Duration::from_millis(20) * frame);
+    let mut push = || feed.push(due.next().unwrap(), &[0; 160]);
+    (0..feed::PLACES).for_each(|_| push().unwrap());
+    // As if there had been no room for it.
+    while shell.fed.try_recv().is_ok() {}
+    assert_eq!(push(), Err(FeedError::Full));
+    threads.shards[0].wake_for_feeds();
+    shell.turn(false);
+    assert_eq!(push(), Ok(()));
 }
 
 #[test]
