@@ -8,7 +8,7 @@ mod upkeep;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use graphophone_media::{engine::Engine, room::Rooms};
+use graphophone_media::{ear::Ears, engine::Engine, room::Rooms};
 use graphophone_sip::{
     Endpoint, IncomingCall,
     phone::{Phone, PhoneConfig},
@@ -180,11 +180,14 @@ impl Server {
         let prompts = Prompts::new(prompts_settings(&config), guard).map_err(|error| {
             refused("store.path: the prompt cache cannot be used", error.into())
         })?;
+        let ears = Ears::start(engine_config(&config).threads)
+            .map_err(|error| set_up("media.threads: nobody can listen", error.into()))?;
         let door = Door::new(admission_limits(&config));
         let calls = Calls::new(CallsParts {
             store: store.clone(),
             outbox: outbox.clone(),
             prompts: prompts.clone(),
+            ears,
             settings: call_settings(&config),
             dial: DialRules::new(&config),
             dial_limits: dial_limits(&config),

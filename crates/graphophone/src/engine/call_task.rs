@@ -32,6 +32,7 @@ use super::{
     quota::Permit,
     registry::{Listed, Shared},
     request::{CommandError, Once, Reply, Request, View},
+    speech::SpeechWatch,
 };
 use handover::Handover;
 use wake::Wake;
@@ -72,6 +73,7 @@ pub(super) struct CallTask {
     /// What a group call has instead of a leg.
     place: Option<Place>,
     audio: Audio,
+    speech: SpeechWatch,
     backlog: Option<Backlog>,
     /// What the next process needs to end the leg's dialog.
     dialog: Option<String>,
@@ -125,6 +127,7 @@ impl CallTask {
             leg: None,
             place: None,
             audio: Audio::new(owner, shared.prompts.clone()),
+            speech: SpeechWatch::new(shared.ears.clone()),
             backlog: None,
             dialog,
             has_new_details: true,
@@ -176,6 +179,8 @@ impl CallTask {
     /// To the call's end, and until that is durable.
     async fn live(&mut self) -> Result<(), StoreError> {
         while self.call.state() != CallState::Terminated || self.backlog.is_some() {
+            let stream = self.audio.stream().map(Arc::as_ref);
+            self.speech.set(self.call.minds_speech(), stream);
             match self.next().await {
                 Wake::Request(request) => self.handle_request(request).await?,
                 Wake::Input(input) => self.handle(input).await?,

@@ -18,6 +18,7 @@ mod record;
 mod recovery;
 mod registry;
 mod request;
+mod speech;
 #[cfg(test)]
 mod testing;
 

@@ -11,7 +11,7 @@ use graphophone_call::{
     AppId, Call, CallId, CallState, Command, Operation, OperationId, ResultInfo, Settings, TenantId,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
-use graphophone_media::room::Rooms;
+use graphophone_media::{ear::Ears, room::Rooms};
 use graphophone_sip::{CallError, Endpoint, LegHandle, LegSinks, OutgoingCall};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -45,6 +45,7 @@ pub struct Calls {
 pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) prompts: Prompts,
+    pub(super) ears: Ears,
     pub(super) settings: Settings,
     pub(super) dial: DialRules,
     pub(super) quota: Quota,
@@ -114,6 +115,8 @@ pub struct CallsParts {
     pub outbox: Outbox,
     /// Where audio comes from.
     pub prompts: Prompts,
+    /// Who listens to far ends.
+    pub ears: Ears,
     /// Times and limits of every call.
     pub settings: Settings,
     /// What may be dialled.
@@ -162,6 +165,7 @@ impl Calls {
             shared: Arc::new(Shared {
                 ledger: Ledger { store: parts.store, outbox: parts.outbox },
                 prompts: parts.prompts,
+                ears: parts.ears,
                 settings: parts.settings,
                 dial: parts.dial,
                 quota: Quota::new(parts.dial_limits),

@@ -5,7 +5,11 @@ use std::time::Duration;
 use axum::http::Method;
 use graphophone_call::Tone;
 use graphophone_graph::compat::Compat;
-use graphophone_media::{analysis, codec::Codec};
+use graphophone_media::{
+    analysis,
+    codec::Codec,
+    prompt::{Accept, Prompt},
+};
 use graphophone_testkit::{
     Answer, TestCall,
     audio::{as_heard, assert_heard, ms_to_samples, tone_wav},
@@ -120,6 +124,30 @@ async fn a_key_ends_a_prompt_that_asked_for_it_and_no_other() {
     assert!(found.correlation >= 0.99, "{found:?}");
     let gap = found.offset_ms - sent as f64;
     assert!((-20.0..=SILENT_WITHIN_MS as f64).contains(&gap), "{gap} ms between them");
+}
+
+#[tokio::test]
+async fn speech_ends_a_prompt_that_asked_for_it() {
+    let mut call = TestCall::start().await;
+    let low = tone_wav(440.0, 1_000);
+    let stop_on = json!({"graphophoneStopOn": {"speech": true}, "loop": true});
+    let menu = play_with(&call, &[&low], stop_on).await;
+    // Nobody says anything: it plays on.
+    call.heard(1_500).await;
+    assert_eq!(call.operation(&menu).await["status"], "running");
+    let prompt = |wav: &[u8]| Prompt::decode(wav, Accept::Any).unwrap();
+    let said = std::process::Command::new("espeak-ng")
+        .args(["--stdout", "Hello, I would like to talk to somebody, please."])
+        .output()
+        .expect("espeak-ng is installed (test.sh does that)");
+    call.phone.say(&prompt(&said.stdout)).unwrap();
+    let ended = call.ended(&menu).await.value["resourceData"].clone();
+    assert_eq!(ended["status"], "completed", "{ended}");
+    assert_eq!(ended["completionReason"], "unknownFutureValue");
+    assert_eq!(ended["graphophoneEndedBy"], "speech");
+    assert_eq!(ended["graphophoneReceipt"]["prompts"][0]["reason"], "stopped");
+    let sent = sent_ms(&ended);
+    assert!((1_500..8_000).contains(&sent), "{sent} ms");
 }
 
 #[tokio::test]

@@ -64,6 +64,7 @@ impl CallTask {
             },
             event = self.handover.news() => Wake::Bridge(event),
             Some(news) = self.audio.news() => Wake::Prepared(news),
+            input = self.speech.next() => Wake::Input(input),
             Some(outcome) = &mut self.dialling => {
                 self.dialling = None.into();
                 Wake::Dialled(outcome)

@@ -37,6 +37,7 @@ impl Kit {
             store: store.clone(),
             outbox,
             prompts: Prompts::new(settings, guard).unwrap(),
+            ears: Ears::start(std::num::NonZeroUsize::MIN).unwrap(),
             settings: Settings::default(),
             dial: DialRules::new(&Config::load(Profile::Dev, None, Overrides::new()).unwrap()),
             dial_limits: Default::default(),
