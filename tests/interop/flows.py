@@ -184,6 +184,37 @@ def ivr(bot):
         bob.expect("terminated (duration", "to see alice hang up")
 
 
+def refused(bot):
+    """The transfer is refused: the caller is still with the bot, and hears the menu again."""
+    sip = bot.ready.sip["udp"]
+    with bot.run("simple_ivr", "--person", BOB), \
+            Baresip("bob", bot.place / "bob", free_port(), sip, "bob-password", "manual") as bob, \
+            Baresip("alice", bot.place / "alice", free_port(), sip, "alice-password") as alice:
+        alice.dial(f"sip:ivr@{sip}")
+        bot.expect("updated established active")
+        alice.press("1")
+        bot.expect("updated transferring")
+        bob.expect("Incoming call", "to be called")
+        before = len(alice.heard())
+        bob.hang_up()
+        failed = "updated established .*/7[07]00"
+        bot.expect(failed)
+        menu = read(BOTS / "prompts" / "menu.wav")
+        rig.wait_until(lambda: len(alice.heard()) >= before + len(menu) + RATE // 10, 15,
+                       f"alice to hear the menu again; the bot was told {bot.told()}")
+        best, _ = correlate(menu, alice.heard()[before:])
+        check(best >= 0.98, bot.say(f"alice hears the menu again: correlation {best:.4f}"))
+        alice.hang_up()
+        bot.expect("deleted terminated .*")
+        bot.judge([
+            "created incoming", "updated establishing", "updated established",
+            "updated established active", "updated established tone1 #1",
+            "deleted playPromptOperation failed 400/8508",
+            "deleted playPromptOperation completed 200/0", "updated transferring",
+            *(["updated transferAccepted"] if "updated transferAccepted" in bot.told() else []),
+            failed, "deleted terminated .*"])
+
+
 def heard_by(bot, speaker, listener, number):
     speech = read(SPEECH)[:2 * RATE]
     before = len(listener.heard(number))
@@ -232,7 +263,7 @@ def compare(bot, what, spoken, got):
         f"{what}: {lengths[1]:.0f} ms of {lengths[0]:.0f} ms spoken"))
 
 
-FLOWS = {"ivr": ivr, "recorder": recorder}
+FLOWS = {"ivr": ivr, "refused": refused, "recorder": recorder}
 KINDS = ["python", "python-beta", "node", "node-beta"]
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ MODULES = "/usr/lib/baresip/modules"
 class Baresip:
     """One phone. `listen` is the port of its SIP socket, on UDP."""
 
-    def __init__(self, name, place, listen, server=None, password=None, codec="PCMU"):
+    def __init__(self, name, place, listen, server=None, password=None, answers="auto"):
         self.name, self.place = name, pathlib.Path(place)
         (self.place / "heard").mkdir(parents=True)
         # A player that needs no device, and as microphone a file: silence, until it speaks.
@@ -51,8 +51,8 @@ snd_path {self.place}/heard
         registers = f"auth_user={name};auth_pass={password};regint=60" if password else "regint=0"
         at = server or f"127.0.0.1:{listen}"
         (self.place / "accounts").write_text(
-            f"<sip:{name}@{at};transport=udp>;{registers};answermode=auto;"
-            f"audio_codecs={codec}/8000/1\n")
+            f"<sip:{name}@{at};transport=udp>;{registers};answermode={answers};"
+            "audio_codecs=PCMU/8000/1\n")
         self.uri = f"sip:{name}@127.0.0.1:{listen}"
         self.registers = bool(password)
 

@@ -68,6 +68,11 @@ impl WirePhone {
         Self::start_as(Make { ignored: &["ACK", "BYE"], ..PLAIN }).await
     }
 
+    /// One that never answers when it is asked to call somebody else.
+    pub async fn start_deaf_to_refer() -> Self {
+        Self::start_as(Make { ignored: &["ACK", "REFER"], ..PLAIN }).await
+    }
+
     /// One with another address in its session description.
     pub async fn start_with_audio_at(ip: &'static str) -> Self {
         Self::start_as(Make { ip, ..PLAIN }).await

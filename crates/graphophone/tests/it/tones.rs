@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use graphophone_call::Tone;
+use graphophone_media::codec::SampleCodec;
 use graphophone_testkit::{
     Answer, Bot, Received, TestCall, TestServer, WirePhone, audio::tone_wav, is_audio_active,
     is_end_of, is_terminated, patience, seen, soon,
@@ -178,6 +179,21 @@ async fn lost_and_repeated_packets_make_no_key_of_none_and_no_two_of_one() {
 }
 
 #[tokio::test]
+async fn keys_by_sip_info_are_told_like_the_others() {
+    let mut call = TestCall::start().await;
+    subscribe(&call.bot, &call.id).await;
+    // Not more than 20 in a second: nobody's fingers are as fast.
+    let keys = [Tone::Tone0, Tone::Tone0, Tone::Star, Tone::Pound, Tone::D, Tone::Flash];
+    call.phone.press_by_info(&keys);
+    let codes = keys.map(|tone| tone.event_code());
+    assert_eq!(tones(&mut call.bot, keys.len()).await, told_as(codes));
+    // One count for all ways to press a key.
+    call.phone.press(&[Tone::Tone9]).unwrap();
+    assert_eq!(tones(&mut call.bot, 1).await, [(7, "tone9".to_owned())]);
+    call.assert_nothing_more_is_told().await;
+}
+
+#[tokio::test]
 async fn keys_that_a_bot_presses_reach_the_far_end_in_order_and_with_its_delay() {
     let server = TestServer::start().await;
     let (mut bot, phone, call) = call_to_wire(&server).await;
@@ -305,4 +321,83 @@ async fn keys_are_pressed_for_a_phone_of_our_own_too() {
         }
     });
     assert_eq!(heard.await, [0, 11, 12]);
+}
+
+/// Rows and columns of the keys, in Hz (ITU-T Q.23), and the event codes of the keys.
+const ROWS: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
+const COLUMNS: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
+const KEYS: [[u8; 4]; 4] = [[1, 2, 3, 12], [4, 5, 6, 13], [7, 8, 9, 14], [10, 0, 11, 15]];
+const RATE: f64 = 8_000.0;
+
+/// The key that 20 ms of sound are, if they are one.
+fn key_in(samples: &[i16]) -> Option<u8> {
+    let level = |hertz: f64| {
+        let turn = std::f64::consts::TAU * hertz / RATE;
+        let (mut re, mut im) = (0.0, 0.0);
+        for (n, sample) in samples.iter().enumerate() {
+            let (sin, cos) = (turn * n as f64).sin_cos();
+            re += f64::from(*sample) * cos;
+            im += f64::from(*sample) * sin;
+        }
+        2.0 * re.hypot(im) / samples.len() as f64
+    };
+    let loudest = |tones: [f64; 4]| {
+        let levels = tones.map(level);
+        let best = (0..4).max_by(|a, b| levels[*a].total_cmp(&levels[*b]))?;
+        (levels[best] > 500.0).then_some(best)
+    };
+    Some(KEYS[loudest(ROWS)?][loudest(COLUMNS)?])
+}
+
+#[tokio::test]
+async fn a_far_end_without_telephone_events_gets_the_keys_as_sound() {
+    let server = TestServer::start().await;
+    let mut bot = server.bot().await;
+    let phone = WirePhone::start().await;
+    let call = bot.call(phone.identity(), &[]).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
+    let body = json!({"tones": ["tone7", "tone7", "pound", "c"], "delayBetweenTonesMs": 100});
+    let answer = act(&bot, &call, "sendDtmfTones", body).await.ok().unwrap();
+    let operation = answer["id"].as_str().unwrap();
+    bot.until(patience(), |value| is_end_of(value, operation)).await.unwrap();
+    let heard = SampleCodec::Pcma.decode(&phone.heard().alaw);
+    // Silence between two keys is not sent, or is: what counts is where a key begins.
+    let mut keys = Vec::new();
+    let mut packets = phone.heard().packets.into_iter();
+    let mut last: Option<(u32, Option<u8>)> = None;
+    for piece in heard.chunks(160) {
+        let (_, timestamp) = packets.next().unwrap();
+        let key = key_in(piece);
+        let goes_on = last.is_some_and(|(at, before)| before == key && timestamp - at <= 160);
+        if let (Some(key), false) = (key, goes_on) {
+            keys.push(key);
+        }
+        last = Some((timestamp, key));
+    }
+    assert_eq!(keys, [7, 7, 11, 14]);
+    assert!(phone.heard().events.is_empty() && phone.heard().foreign == 0);
+}
+
+#[tokio::test]
+async fn keys_as_sound_are_told_of_a_far_end_without_telephone_events() {
+    let server = TestServer::start().await;
+    let mut bot = server.bot().await;
+    let phone = WirePhone::start().await;
+    let call = bot.call(phone.identity(), &[]).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
+    subscribe(&bot, &call).await;
+    let pressed = [1, 1, 10, 0, 15, 5];
+    let mut samples = vec![0_i16; 1_600];
+    for code in pressed {
+        let (row, column) = (0..16).map(|n| (n / 4, n % 4)).find(|(r, c)| KEYS[*r][*c] == code).unwrap();
+        // 100 ms, and as much silence.
+        samples.extend((0..800).map(|n| {
+            let wave = |hertz: f64| (std::f64::consts::TAU * hertz * f64::from(n) / RATE).sin();
+            (6_000.0 * (wave(ROWS[row]) + wave(COLUMNS[column]))) as i16
+        }));
+        samples.extend([0; 800]);
+    }
+    phone.speak(&SampleCodec::Pcma.encode(&samples)).await;
+    assert_eq!(tones(&mut bot, pressed.len()).await, told_as(pressed));
+    assert_silence(&mut bot).await;
 }

@@ -1,4 +1,4 @@
-//! Keys of a [`WirePhone`]: the packets of RFC 4733, sent and received one by one.
+//! What a [`WirePhone`] says: keys as the packets of RFC 4733, one by one, and A-law.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::interval;
 
-use super::{EVENT, WirePhone};
+use super::{ALAW, EVENT, WirePhone};
 
 /// Samples of one packet, at 8 kHz.
 const STEP: u16 = 160;
@@ -52,8 +52,6 @@ impl WirePhone {
         keys: impl IntoIterator<Item = (u32, u8)>,
         is_lost: impl Fn(u16) -> bool,
     ) {
-        let caller = *self.caller.lock().unwrap_or_else(PoisonError::into_inner);
-        let caller = caller.expect("there was an INVITE with a session description");
         let mut tick = interval(Duration::from_millis(20));
         for (number, code) in keys {
             let timestamp = 160_000 + number * 1_600;
@@ -66,15 +64,35 @@ impl WirePhone {
                 let is_end = packet >= DOWN;
                 let duration = STEP * (packet.min(DOWN) + 1);
                 let marker = if packet == 0 { 0x80 } else { 0 };
-                let mut bytes = vec![0x80, marker | EVENT];
-                bytes.extend(sequence.to_be_bytes());
-                bytes.extend(timestamp.to_be_bytes());
-                bytes.extend(0x5EED_u32.to_be_bytes());
-                bytes.extend([code, if is_end { 0x8A } else { 0x0A }]);
-                bytes.extend(duration.to_be_bytes());
-                self.rtp.send_to(&bytes, caller).await.expect("loopback takes it");
+                let mut payload = vec![code, if is_end { 0x8A } else { 0x0A }];
+                payload.extend(duration.to_be_bytes());
+                self.send_rtp(marker | EVENT, sequence, timestamp, &payload).await;
             }
         }
+    }
+
+    /// Says A-law, in packets of 20 ms and at their pace.
+    ///
+    /// # Panics
+    /// Before there was a call.
+    pub async fn speak(&self, alaw: &[u8]) {
+        let mut tick = interval(Duration::from_millis(20));
+        for (number, piece) in alaw.chunks(usize::from(STEP)).enumerate() {
+            tick.tick().await;
+            let timestamp = u32::from(STEP) * number as u32;
+            self.send_rtp(ALAW, number as u16, timestamp, piece).await;
+        }
+    }
+
+    async fn send_rtp(&self, kind: u8, sequence: u16, timestamp: u32, payload: &[u8]) {
+        let caller = *self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        let caller = caller.expect("there was an INVITE with a session description");
+        let mut bytes = vec![0x80, kind];
+        bytes.extend(sequence.to_be_bytes());
+        bytes.extend(timestamp.to_be_bytes());
+        bytes.extend(0x5EED_u32.to_be_bytes());
+        bytes.extend(payload);
+        self.rtp.send_to(&bytes, caller).await.expect("loopback takes it");
     }
 }
 
