@@ -159,6 +159,8 @@ class Bot:
 
         await self.one.delete()
         await self.told("deleted terminated")
+        # Only the bot has left.
+        await self.hears(bob, "alice")
         rig.verify_tokens(self.ready, self.hook.of(self.call))
         passed(self.say("each notification carries a good token"))
         for phone in (alice, bob):
@@ -181,14 +183,15 @@ class Bot:
         await self.hears(bob, "alice", "carol")
 
     async def whisper(self, people):
-        """alice speaks to carol alone."""
+        """alice and carol speak with each other alone."""
         alice, bob, carol = self.peers.values()
         mode = self.part("generated.models.routing_mode").RoutingMode
         group = await self.one.audio_routing_groups.post(self.model(
             "AudioRoutingGroup", odata_type="#microsoft.graph.audioRoutingGroup",
             routing_mode=mode.OneToOne, sources=[people["alice"]], receivers=[people["carol"]]))
         await self.hears(carol, "alice")
-        await self.hears(bob, "carol")
+        await self.hears(alice, "carol")
+        await self.hears(bob)
         await self.one.audio_routing_groups.by_audio_routing_group_id(group.id).delete()
         await self.hears(bob, "alice", "carol")
 
@@ -205,7 +208,7 @@ class Bot:
 
         def people():
             rosters = [n.data for n in self.hook.of(self.call)
-                       if n.resource.endswith("/participants")]
+                       if n.name == "updated participants"]
             if not rosters:
                 return None
             found = {names.get((person["info"]["identity"].get("user") or {}).get("id"), "bot"):
@@ -245,7 +248,7 @@ class Bot:
             samples = phone.heard()[-RATE // 5:]
             levels = {hertz: round(level(samples, hertz)) for hertz in pitches}
             raise rig.Failed(f"{failure}; levels: {levels}") from failure
-        passed(self.say(f"{phone.name} hears {names}, and nothing else"))
+        passed(self.say(f"{phone.name} hears {names}" + (", and nothing else" if who else "")))
 
 
 def level(samples, hertz):

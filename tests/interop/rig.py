@@ -215,13 +215,14 @@ class Notification:
         """`updated established+active`, `deleted operation completed`, …"""
         if self.operation:
             return f"{self.change} operation {self.data.get('status')}"
+        if isinstance(self.data, list):
+            return f"{self.change} participants"
         audio = (self.data.get("mediaState") or {}).get("audio")
         return f"{self.change} {self.data.get('state')}" + (f"+{audio}" if audio else "")
 
-
     @property
     def why(self):
-        result = self.data.get("resultInfo")
+        result = None if isinstance(self.data, list) else self.data.get("resultInfo")
         return f" ({result.get('message')})" if result else ""
 
 
