@@ -1,5 +1,5 @@
 """A group call of Microsoft's Python SDKs with three baresip phones, judged by what each hears: two
-called, one invited later; mute, hold music, a private word, removal; the bot leaves, the others stay."""
+called, one invited later; mute, hold music, a private word, removal, end."""
 
 import argparse
 import asyncio
@@ -159,12 +159,10 @@ class Bot:
 
         await self.one.delete()
         await self.told("deleted terminated")
-        # Only the bot has left.
-        await self.hears(bob, "alice")
         rig.verify_tokens(self.ready, self.hook.of(self.call))
         passed(self.say("each notification carries a good token"))
+        # Nobody is left who could end it (not so in Graph, where the call goes on).
         for phone in (alice, bob):
-            phone.hang_up()
             await self.do(phone.expect, "terminated (duration", "to be out of the call")
 
     async def music(self, people):

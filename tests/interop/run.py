@@ -6,6 +6,7 @@
     tests/interop/run.py sipp       sipp as callee and as caller, UDP and TCP
     tests/interop/run.py baresip    baresip registers, is called, records the prompt
     tests/interop/run.py flows      the bots of examples/bots with baresip as caller
+    tests/interop/run.py group      a group call of Microsoft's Python SDKs with baresip phones
     tests/interop/run.py sipvicious SIPVicious finds no extension and no password
     tests/interop/run.py schemathesis  requests made from /openapi.json: no 5xx, no surprise
     tests/interop/run.py all
@@ -31,7 +32,7 @@ import rig
 
 HERE = pathlib.Path(__file__).resolve().parent
 CACHE = rig.ROOT / "target" / "interop"
-CHECKS = ["python", "node", "sipp", "baresip", "sipvicious", "schemathesis"]
+CHECKS = ["python", "node", "sipp", "baresip", "flows", "group", "sipvicious", "schemathesis"]
 
 
 def main():
@@ -82,6 +83,11 @@ def run_flows(server, rest):
     node = shutil.which("node", path=environment["PATH"])
     more = ["--node", node, "--node-modules", str(CACHE / "node")]
     return script("flows.py", python("requirements.txt"), server, [*more, *rest])
+
+
+def run_group(server, rest):
+    debian("baresip-core", "baresip")
+    return script("group.py", python("requirements.txt"), server, rest)
 
 
 def run_sipvicious(server, rest):
