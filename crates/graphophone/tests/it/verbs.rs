@@ -14,32 +14,33 @@ use uuid::Uuid;
 
 /// Rows: what is asked; of one version only where its name is before it. Columns: of which call.
 const TABLE: &str = "
-verb                  | no id    | unknown  | another's | incoming | establishing | established | app-hosted | terminating | terminated
-GET                   | 404 8522 | 404 8522 | 404 8522  | 200      | 200          | 200         | 200        | 200         | 404 8522
-DELETE                | 404 8522 | 404 8522 | 404 8522  | 204      | 204          | 204         | 204        | 204         | 404 8522
-answer                | 404 8522 | 404 8522 | 404 8522  | 202      | 400 8585     | 400 8585    | 400 8585   | 400 8528    | 404 8522
-reject                | 404 8522 | 404 8522 | 404 8522  | 202      | 400 8585     | 400 8585    | 400 8585   | 400 8528    | 404 8522
-redirect              | 404 8522 | 404 8522 | 404 8522  | 202      | 400 8585     | 400 8585    | 400 8585   | 400 8528    | 404 8522
-transfer              | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 202         | 202        | 400 8528    | 404 8522
-keepAlive             | 404 8522 | 404 8522 | 404 8522  | 400 8585 | 200          | 200         | 200        | 400 8528    | 404 8522
-playPrompt            | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 400 8528    | 404 8522
-cancelMediaProcessing | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 400 8528    | 404 8522
-subscribeToTone       | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 400 8528    | 404 8522
-sendDtmfTones         | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 400 8528    | 404 8522
-GET operations        | 404 8522 | 404 8522 | 404 8522  | 200      | 200          | 200         | 200        | 200         | 200
-mute                  | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 400 8528    | 404 8522
-unmute                | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 400 8528    | 404 8522
-invite                | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 400 8528    | 404 8522
-muteAll               | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 400 8528    | 404 8522
-configureMixer        | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 400 8528    | 404 8522
-mute participant      | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 400 8528    | 404 8522
-startHoldMusic        | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 400 8528    | 404 8522
-stopHoldMusic         | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 400 8528    | 404 8522
-DELETE participant    | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 400 8528    | 404 8522
-updateRecordingStatus | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 200        | 400 8528    | 404 8522
-GET participants      | 404 8522 | 404 8522 | 404 8522  | 200      | 200          | 200         | 200        | 200         | 404 8522
-GET audioRoutingGroups | 404 8522 | 404 8522 | 404 8522  | 400 8548 | 400 8548     | 400 8548    | 400 8548   | 400 8548    | 404 8522
-POST audioRoutingGroups | 404 8522 | 404 8522 | 404 8522  | 400 8548 | 400 8548     | 400 8548    | 400 8548   | 400 8548    | 404 8522
+verb                    | no id    | unknown  | another's | incoming | establishing | established | app-hosted | group    | terminating | terminated
+GET                     | 404 8522 | 404 8522 | 404 8522  | 200      | 200          | 200         | 200        | 200      | 200         | 404 8522
+DELETE                  | 404 8522 | 404 8522 | 404 8522  | 204      | 204          | 204         | 204        | 204      | 204         | 404 8522
+answer                  | 404 8522 | 404 8522 | 404 8522  | 202      | 400 8585     | 400 8585    | 400 8585   | 400 8585 | 400 8528    | 404 8522
+reject                  | 404 8522 | 404 8522 | 404 8522  | 202      | 400 8585     | 400 8585    | 400 8585   | 400 8585 | 400 8528    | 404 8522
+keepAlive               | 404 8522 | 404 8522 | 404 8522  | 400 8585 | 200          | 200         | 200        | 200      | 400 8528    | 404 8522
+playPrompt              | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 200      | 400 8528    | 404 8522
+cancelMediaProcessing   | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 200      | 400 8528    | 404 8522
+subscribeToTone         | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 200      | 400 8528    | 404 8522
+sendDtmfTones           | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 200      | 400 8528    | 404 8522
+GET operations          | 404 8522 | 404 8522 | 404 8522  | 200      | 200          | 200         | 200        | 200      | 200         | 200
+PATCH                   | 404 8522 | 404 8522 | 404 8522  | 200      | 200          | 200         | 200        | 200      | 200         | 404 8522
+mute                    | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 200      | 400 8528    | 404 8522
+unmute                  | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 200      | 400 8528    | 404 8522
+changeScreenSharingRole | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8500    | 202        | 400 8500 | 400 8528    | 404 8522
+updateRecordingStatus   | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 200        | 200      | 400 8528    | 404 8522
+addLargeGalleryView     | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8500    | 405 8520   | 400 8500 | 400 8528    | 404 8522
+GET participants        | 404 8522 | 404 8522 | 404 8522  | 200      | 200          | 200         | 200        | 200      | 200         | 404 8522
+invite                  | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 200      | 400 8528    | 404 8522
+muteAll                 | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 200      | 400 8528    | 404 8522
+configureMixer          | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 200      | 400 8528    | 404 8522
+DELETE participant      | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 204      | 400 8528    | 404 8522
+mute participant        | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 200      | 400 8528    | 404 8522
+startHoldMusic          | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 202      | 400 8528    | 404 8522
+stopHoldMusic           | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 202      | 400 8528    | 404 8522
+GET audioRoutingGroups  | 404 8522 | 404 8522 | 404 8522  | 400 8548 | 400 8548     | 400 8548    | 400 8548   | 200      | 400 8548    | 404 8522
+POST audioRoutingGroups | 404 8522 | 404 8522 | 404 8522  | 400 8548 | 400 8548     | 400 8548    | 400 8548   | 200      | 400 8548    | 404 8522
 ";
 
 /// Longer than the table takes.
@@ -49,7 +50,9 @@ const LONG: Duration = Duration::from_secs(300);
 struct Place {
     call: String,
     /// Its own participant.
-    me: String,
+    own: String,
+    /// A participant: of a group call somebody else, else its own.
+    person: String,
     _kept: Box<dyn Any>,
 }
 
@@ -92,8 +95,12 @@ impl Places {
     async fn make(&mut self, state: &str) -> Place {
         let nobody = || Uuid::from_u128(99).to_string();
         match state {
-            "no id" => Place { call: "none".into(), me: nobody(), _kept: Box::new(()) },
-            "unknown" => Place { call: nobody(), me: nobody(), _kept: Box::new(()) },
+            "no id" => {
+                Place { call: "none".into(), own: nobody(), person: nobody(), _kept: Box::new(()) }
+            }
+            "unknown" => {
+                Place { call: nobody(), own: nobody(), person: nobody(), _kept: Box::new(()) }
+            }
             "another's" => {
                 let body = self.stranger.new_call(user(&self.ringer.uri()), &[]);
                 let made = self.stranger.send(Method::POST, &self.path(""), Some(body)).await;
@@ -119,6 +126,18 @@ impl Places {
                 });
                 let place = self.outgoing_to(phone, config).await;
                 self.told("established", Some(&place.call)).await;
+                place
+            }
+            "group" => {
+                let phones = (WirePhone::start().await, WirePhone::start().await);
+                let mut body = self.bot.new_call(phones.0.identity(), &[]);
+                let other = body["targets"][0].clone();
+                body["targets"].as_array_mut().unwrap().push(other);
+                body["targets"][1]["identity"] = phones.1.identity();
+                let made = self.bot.send(Method::POST, &self.path(""), Some(body)).await;
+                let made = made.unwrap().ok().unwrap();
+                let mut place = place(&made, phones);
+                place.person = self.roster(&place.call, &place.own).await;
                 place
             }
             "terminating" => {
@@ -163,6 +182,19 @@ impl Places {
         }
     }
 
+    /// Waits for a roster of three; the participant of one who is not `me` comes back.
+    async fn roster(&mut self, call: &str, me: &str) -> String {
+        loop {
+            let next = self.bot.next(patience()).await.unwrap().value;
+            let url = next["resourceUrl"].as_str().unwrap();
+            let people = next["resourceData"].as_array().filter(|people| people.len() == 3);
+            if let (true, Some(people)) = (url.contains(call), people) {
+                let mut ids = people.iter().map(|person| person["id"].as_str().unwrap());
+                return ids.find(|id| *id != me).unwrap().to_owned();
+            }
+        }
+    }
+
     fn path(&self, tail: &str) -> String {
         format!("/{}/communications/calls{tail}", self.version)
     }
@@ -171,8 +203,9 @@ impl Places {
     async fn ask(&mut self, verb: &str, state: &str) -> String {
         let target = user(&self.ringer.uri());
         let callback = self.bot.callback_uri();
-        let Place { call, me, .. } = self.at(state).await;
-        let (method, tail, body) = request(verb, me, &target, &callback);
+        let place = self.at(state).await;
+        let (method, tail, body) = request(verb, place, &target, &callback);
+        let call = &place.call;
         let path = format!("/{call}{tail}");
         let answer = self.bot.send(method, &self.path(&path), body).await.unwrap();
         if answer.status.is_success() && leaves(verb) {
@@ -184,7 +217,8 @@ impl Places {
 
 fn place(call: &Value, kept: impl Any) -> Place {
     let text = |name: &str| call[name].as_str().unwrap_or_else(|| panic!("no {name}: {call}"));
-    Place { call: text("id").into(), me: text("myParticipantId").into(), _kept: Box::new(kept) }
+    let own = text("myParticipantId").to_owned();
+    Place { call: text("id").into(), person: own.clone(), own, _kept: Box::new(kept) }
 }
 
 fn user(id: &str) -> Value {
@@ -193,13 +227,13 @@ fn user(id: &str) -> Value {
 
 /// Whether the call goes on to another state where this is accepted.
 fn leaves(verb: &str) -> bool {
-    matches!(verb, "DELETE" | "answer" | "reject" | "redirect" | "transfer")
+    matches!(verb, "DELETE" | "DELETE participant" | "answer" | "reject" | "redirect" | "transfer")
 }
 
 /// Method, rest of the path and body of a verb.
 fn request(
     verb: &str,
-    me: &str,
+    Place { own, person: me, .. }: &Place,
     target: &Value,
     callback: &str,
 ) -> (Method, String, Option<Value>) {
@@ -260,7 +294,7 @@ fn request(
         "POST audioRoutingGroups" => {
             let body = json!({
                 "@odata.type": "#microsoft.graph.audioRoutingGroup", "id": "oneToOne",
-                "routingMode": "oneToOne", "sources": [me], "receivers": [me],
+                "routingMode": "oneToOne", "sources": [me], "receivers": [own],
             });
             post("/audioRoutingGroups", body)
         }
