@@ -90,7 +90,7 @@ class Bot:
         environment = dict(os.environ, NODE_EXTRA_CA_CERTS=self.ready.ca)
         command = [*self.command(name), str(self.ready_file), "--port", str(self.port), *arguments]
         with program(command, self.place, environment) as self.lines:
-            rig.wait_until(lambda: any("listens at" in line for line in self.lines()), 60,
+            rig.wait_until(lambda: any("listens at" in line for line in self.lines()), 180,
                            f"{name} to listen")
             yield
 
@@ -115,7 +115,7 @@ class Bot:
         calls = re.compile(r"([0-9a-f-]{36}) ((?:created|updated|deleted) .*)")
         return [found[2] for line in self.lines() if (found := calls.fullmatch(line))]
 
-    def expect(self, told, within=15):
+    def expect(self, told, within=30):
         """Waits for a notification that matches, and says which one in the order it was."""
         def found():
             return next((n + 1 for n, line in enumerate(self.told()) if re.fullmatch(told, line)), 0)
@@ -157,7 +157,7 @@ def ivr(bot):
         bot.forge()
         alice.dial(f"sip:ivr@{sip}")
         menu = read(BOTS / "prompts" / "menu.wav")
-        rig.wait_until(lambda: len(alice.heard()) >= len(menu) + RATE // 10, 15,
+        rig.wait_until(lambda: len(alice.heard()) >= len(menu) + RATE // 2, 30,
                        f"alice to hear the menu; the bot was told {bot.told()}")
         best, _ = correlate(menu, alice.heard())
         check(best >= 0.98, bot.say(f"alice hears the menu: correlation {best:.4f}"))
@@ -191,7 +191,7 @@ def refused(bot):
             Baresip("bob", bot.place / "bob", free_port(), sip, "bob-password", "manual") as bob, \
             Baresip("alice", bot.place / "alice", free_port(), sip, "alice-password") as alice:
         alice.dial(f"sip:ivr@{sip}")
-        bot.expect("updated established active")
+        rig.wait_until(lambda: len(alice.heard()) > RATE // 2, 30, "alice to hear the menu")
         alice.press("1")
         bot.expect("updated transferring")
         bob.expect("Incoming call", "to be called")
@@ -200,7 +200,7 @@ def refused(bot):
         failed = "updated established .*/7[07]00"
         bot.expect(failed)
         menu = read(BOTS / "prompts" / "menu.wav")
-        rig.wait_until(lambda: len(alice.heard()) >= before + len(menu) + RATE // 10, 15,
+        rig.wait_until(lambda: len(alice.heard()) >= before + len(menu) + RATE // 2, 15,
                        f"alice to hear the menu again; the bot was told {bot.told()}")
         best, _ = correlate(menu, alice.heard()[before:])
         check(best >= 0.98, bot.say(f"alice hears the menu again: correlation {best:.4f}"))
@@ -239,7 +239,7 @@ def recorder(bot):
         alice.pause(len(speech) / RATE + 0.2)
         alice.press("#")
         bot.expect(r"deleted recordOperation completed 200/8514")
-        bot.expect(r"deleted terminated 200/7000", 30)
+        bot.expect(r"deleted terminated 200/7000")
         alice.expect("terminated (duration", "to be hung up")
         bot.judge([
             "created incoming", "updated establishing", "updated established",

@@ -2,6 +2,7 @@
 It calls, speaks files, presses keys (RFC 4733), follows a REFER, and records what it hears."""
 
 import contextlib
+import math
 import pathlib
 import re
 import subprocess
@@ -159,9 +160,11 @@ def read(path, rate=RATE):
 
 def resample(samples, rate, wanted):
     """With an ideal low-pass."""
-    length = round(len(samples) * wanted / rate)
-    if length == len(samples):
+    if rate == wanted:
         return samples
+    # Half a sample at the end would stretch all of it.
+    samples = numpy.pad(samples, (0, -len(samples) % (rate // math.gcd(rate, wanted))))
+    length = len(samples) * wanted // rate
     spectrum = numpy.fft.rfft(samples)
     kept = numpy.zeros(length // 2 + 1, complex)
     both = min(len(kept), len(spectrum))

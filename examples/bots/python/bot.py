@@ -24,6 +24,7 @@ from msgraph.generated.models.media_info import MediaInfo
 from msgraph.generated.models.media_prompt import MediaPrompt
 from msgraph.generated.models.modality import Modality
 from msgraph.generated.models.o_data_errors.o_data_error import ODataError
+from msgraph.generated.models.play_prompt_operation import PlayPromptOperation
 from msgraph.generated.models.service_hosted_media_config import ServiceHostedMediaConfig
 from msgraph.graph_request_adapter import GraphRequestAdapter
 from msgraph.graph_service_client import GraphServiceClient
@@ -49,6 +50,9 @@ class Bot:
         openid = f"{self.ready['http']}/v1/.well-known/OpenIdConfiguration"
         with urllib.request.urlopen(openid, timeout=10) as answer:
             self.keys = jwt.PyJWKClient(json.load(answer)["jwks_uri"])
+        # The SDK loads thousands of models at the first answer it reads: now, and not while
+        # somebody calls.
+        PlayPromptOperation().get_field_deserializers()
         self.files = {path.name: path.read_bytes() for path in PROMPTS.glob("*.wav")}
         self.news = asyncio.Queue()
         self.web = serve(self, options.port, asyncio.get_running_loop())
