@@ -64,9 +64,9 @@ def main():
             for name in chosen(FLOWS, options):
                 place = folder / f"{kind}-{name}"
                 place.mkdir()
-                begin = time.monotonic()
-                FLOWS[name](Bot(kind, ready, place, port, options))
-                passed(f"{name} on {kind} took {time.monotonic() - begin:.1f} s")
+                bot = Bot(kind, ready, place, port, options)
+                FLOWS[name](bot)
+                passed(f"{name} on {kind} took {time.monotonic() - bot.begun:.1f} s")
 
 
 def chosen(all_of_them, options):
@@ -78,7 +78,7 @@ class Bot:
 
     def __init__(self, kind, ready, place, port, options):
         self.kind, self.ready, self.place, self.port = kind, ready, place, port
-        self.options, self.lines = options, None
+        self.options, self.lines, self.begun = options, None, None
         self.ready_file = place / "ready.json"
         self.ready_file.write_text(json.dumps(vars(ready)))
 
@@ -92,6 +92,7 @@ class Bot:
         with program(command, self.place, environment) as self.lines:
             rig.wait_until(lambda: any("listens at" in line for line in self.lines()), 180,
                            f"{name} to listen")
+            self.begun = time.monotonic()
             yield
 
     def command(self, name):
