@@ -38,7 +38,7 @@ CHECKS = ["python", "node", "sipp", "baresip", "flows", "group", "sipvicious", "
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checks", nargs="+", metavar="check", choices=[*CHECKS, "flows", "all"])
+    parser.add_argument("checks", nargs="+", metavar="check", choices=[*CHECKS, "all"])
     parser.add_argument("--ready-file", type=pathlib.Path)
     parser.add_argument("--server", metavar="COMMAND",
                         help="default: `graphophone dev` as cargo builds it")
