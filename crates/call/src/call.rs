@@ -151,6 +151,9 @@ impl Call {
             Input::Playout(PlayoutEvent::Failed(id)) => {
                 self.with_queue(now, |queue, cx| queue.playout_failed(id, cx));
             }
+            Input::Recording(event) => {
+                self.with_queue(now, |queue, cx| queue.recording(event, cx));
+            }
             Input::Tones(TonesEvent::Sent(id)) => {
                 self.sequences.ended(id, Ok(()), &mut self.outputs);
             }

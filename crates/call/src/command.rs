@@ -1,6 +1,6 @@
 //! What a bot may ask of a call, and why it may be refused.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     conference::{GroupCommand, RoutingFault},
@@ -8,6 +8,7 @@ use crate::{
     leg::RejectReason,
     operation::MediaPrompt,
     play_options::{PlayControl, PlayOptions},
+    recording::RecordSettings,
     tones::Tone,
 };
 
@@ -57,6 +58,15 @@ pub enum Command {
         /// What is to become of it.
         control: PlayControl,
     },
+    /// Graph "call: recordResponse".
+    RecordResponse {
+        /// Id of the operation that is made.
+        operation: OperationId,
+        /// What is asked for.
+        settings: Arc<RecordSettings>,
+        /// Echoed on the operation.
+        client_context: Option<String>,
+    },
     /// Graph "call: cancelMediaProcessing".
     CancelMediaProcessing {
         /// Id of the operation that is made.
@@ -102,6 +112,7 @@ impl Command {
     pub fn operation(&self) -> Option<OperationId> {
         match self {
             Self::PlayPrompt { operation, .. }
+            | Self::RecordResponse { operation, .. }
             | Self::CancelMediaProcessing { operation, .. }
             | Self::SubscribeToTone { operation, .. }
             | Self::SendDtmfTones { operation, .. } => Some(*operation),
@@ -132,6 +143,8 @@ impl Command {
             | Self::CancelMediaProcessing { .. }
             | Self::HangUp
             | Self::KeepAlive => false,
+            // One that barges in is a cancel, too.
+            Self::RecordResponse { settings, .. } => !settings.barge_in,
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{command::Command, ids::OperationId, leg::LegEvent, operation::ResultInfo};
+use crate::{
+    command::Command, ids::OperationId, leg::LegEvent, operation::ResultInfo, recording::Recorded,
+};
 
 /// Anything the call hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub enum Input {
     Prompt(PromptEvent),
     /// The playout tells something.
     Playout(PlayoutEvent),
+    /// A recording tells something.
+    Recording(RecordingEvent),
     /// The sending of tones tells something.
     Tones(TonesEvent),
     /// The far end speaks; told while [`Call::minds_speech`](crate::Call::minds_speech).
@@ -83,4 +87,57 @@ pub enum TonesEvent {
     Sent(OperationId),
     /// They cannot be sent, or not to the end; the result is what the bot is told.
     Failed(OperationId, ResultInfo),
+}
+
+/// News of the recording that [`Output::StartRecording`](crate::Output::StartRecording) began. `ago`
+/// is the time since it happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordingEvent {
+    /// Audio of the far end has come, whatever it is.
+    Hearing(OperationId),
+    /// Somebody speaks: the recording has begun.
+    Began {
+        /// The operation.
+        operation: OperationId,
+        /// Since its first sample.
+        ago: Duration,
+    },
+    /// Nobody speaks any more.
+    FellSilent {
+        /// The operation.
+        operation: OperationId,
+        /// Since the last sound.
+        ago: Duration,
+    },
+    /// Somebody speaks again.
+    Spoke(OperationId),
+    /// What [`Output::FinishRecording`](crate::Output::FinishRecording) asked for: the file is
+    /// durable.
+    Saved {
+        /// The operation.
+        operation: OperationId,
+        /// Where it can be had.
+        recorded: Recorded,
+    },
+    /// It cannot be made, or not be kept.
+    Failed {
+        /// The operation.
+        operation: OperationId,
+        /// What the bot is told.
+        result: ResultInfo,
+    },
+}
+
+impl RecordingEvent {
+    /// The operation that it is about.
+    pub fn operation(&self) -> OperationId {
+        match self {
+            Self::Hearing(operation)
+            | Self::Spoke(operation)
+            | Self::Began { operation, .. }
+            | Self::FellSilent { operation, .. }
+            | Self::Saved { operation, .. }
+            | Self::Failed { operation, .. } => *operation,
+        }
+    }
 }

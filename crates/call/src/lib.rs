@@ -26,6 +26,7 @@ mod operation;
 mod output;
 mod play_options;
 mod playback;
+mod recording;
 mod settings;
 mod timer;
 mod tone_sequences;
@@ -40,7 +41,7 @@ pub use conference::{
     RecordingStatus, Roster, RoutingFault, RoutingMode,
 };
 pub use ids::{AppId, CallId, OperationId, ParticipantId, TenantId};
-pub use input::{BridgeEvent, Input, PlayoutEvent, PromptEvent, TonesEvent};
+pub use input::{BridgeEvent, Input, PlayoutEvent, PromptEvent, RecordingEvent, TonesEvent};
 pub use key_sources::{KeySource, KeySources};
 pub use leg::{LegCommand, LegEvent, RejectReason};
 pub use operation::{
@@ -48,6 +49,7 @@ pub use operation::{
 };
 pub use output::{BridgeCommand, Notification, Output};
 pub use play_options::{PlayControl, PlayMode, PlayOptions, Shaping, StopOn, ToneSet};
+pub use recording::{AccessToken, RecordSettings, Recorded};
 pub use settings::Settings;
 pub use tones::Tone;
 

@@ -1,4 +1,4 @@
-//! The FIFO of media operations of one call: playPrompt now, recordResponse later.
+//! The FIFO of media operations of one call: playPrompt and recordResponse.
 //!
 //! "By default queued to process in order" (Graph, call: cancelMediaProcessing). A second
 //! playPrompt never cuts the first, unless it asks to (`media_queue/layers.rs`).
@@ -14,11 +14,14 @@ use std::{
 use crate::{
     command::CancelScope,
     ids::OperationId,
+    input::RecordingEvent,
     operation::{CompletionReason, Operation, OperationKind, OperationStatus, ResultInfo},
     output::{Notification, Output},
     play_options::PlayMode,
     playback::{Playable, Playback},
+    recording::{self, Recording, Verdict},
     timer::{Timer, TimerTable},
+    tones::Tone,
 };
 
 pub(crate) use layers::Heard;
@@ -57,6 +60,8 @@ enum Stage {
     Preparing,
     /// Handed to the playout.
     Playing,
+    /// A recordResponse that listens.
+    Recording(Recording),
 }
 
 impl MediaQueue {
@@ -69,6 +74,7 @@ impl MediaQueue {
         let mut heads = self.items.front().into_iter().chain(&self.overlays);
         heads.any(|head| match &head.operation.kind {
             OperationKind::PlayPrompt { looping, .. } => !looping,
+            OperationKind::RecordResponse { .. } => true,
             OperationKind::CancelMediaProcessing
             | OperationKind::SubscribeToTone
             | OperationKind::Group(_)
@@ -83,14 +89,25 @@ impl MediaQueue {
 
     /// Takes an accepted operation in.
     pub(crate) fn push(&mut self, operation: Operation, cx: &mut Context<'_>) {
-        let OperationKind::PlayPrompt { prompts, looping, options } = &operation.kind else {
-            return;
+        let (prompts, looping, mode, barges_in) = match &operation.kind {
+            OperationKind::PlayPrompt { prompts, looping, options } => {
+                (prompts, *looping, options.mode, false)
+            }
+            OperationKind::RecordResponse { settings, .. } => {
+                (&settings.prompts, false, PlayMode::Queue, settings.barge_in)
+            }
+            OperationKind::CancelMediaProcessing
+            | OperationKind::SubscribeToTone
+            | OperationKind::Group(_)
+            | OperationKind::SendDtmfTones { .. } => return,
         };
-        let playback = Playback::new(prompts, *looping);
+        let playback = Playback::new(prompts, looping);
         cx.outputs.push_back(Output::CommitOperation(operation.clone()));
+        if barges_in {
+            self.cancel(CancelScope::All, cx);
+        }
         cx.outputs
             .push_back(Output::Fetch { operation: operation.id, prompts: Arc::clone(prompts) });
-        let mode = options.mode;
         let item = Item { operation, playback, stage: Stage::Preparing };
         match mode {
             PlayMode::Queue | PlayMode::Interrupt => self.items.push_back(item),
@@ -141,9 +158,58 @@ impl MediaQueue {
         };
         let mut done = self.items.pop_front_if(is_done);
         done = done.or_else(|| self.overlays.extract_if(.., is_done).next());
-        if let Some(item) = done {
-            item.end_as_played(cx);
-            self.advance(cx);
+        let Some(mut head) = done else { return };
+        if let OperationKind::RecordResponse { settings, .. } = &head.operation.kind {
+            head.stage = Stage::Recording(Recording::begin(id, Arc::clone(settings), cx));
+            return self.items.push_front(head);
+        }
+        head.end_as_played(cx);
+        self.advance(cx);
+    }
+
+    /// A recording tells something. What is about another one than the head's is late, and absorbed.
+    pub(crate) fn recording(&mut self, event: RecordingEvent, cx: &mut Context<'_>) {
+        let id = event.operation();
+        self.with_recording(
+            |head, recording, cx| {
+                if head == id { recording.hear(event, cx) } else { Verdict::GoesOn }
+            },
+            cx,
+        );
+    }
+
+    /// A timer of the recording has expired.
+    pub(crate) fn recording_expired(&mut self, timer: Timer, cx: &mut Context<'_>) {
+        self.with_recording(|id, recording, cx| recording.expired(id, timer, cx), cx);
+    }
+
+    /// The far end pressed a key.
+    pub(crate) fn tone(&mut self, tone: Tone, cx: &mut Context<'_>) {
+        let hear = |id, recording: &mut Recording, cx: &mut Context<'_>| {
+            recording.tone(id, tone, cx);
+            Verdict::GoesOn
+        };
+        self.with_recording(hear, cx);
+    }
+
+    fn with_recording(
+        &mut self,
+        work: impl FnOnce(OperationId, &mut Recording, &mut Context<'_>) -> Verdict,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(Item { operation, stage: Stage::Recording(recording), .. }) =
+            self.items.front_mut()
+        else {
+            return;
+        };
+        match work(operation.id, recording, cx) {
+            Verdict::GoesOn => {}
+            Verdict::Over { reason, result, recorded } => {
+                if let Some(head) = self.items.pop_front() {
+                    end(recording::ended(head.operation, reason, result, recorded), cx);
+                }
+                self.advance(cx);
+            }
         }
     }
 
@@ -155,7 +221,8 @@ impl MediaQueue {
         broken = broken.or_else(|| self.overlays.extract_if(.., is_playing).next());
         if let Some(head) = broken {
             cx.outputs.push_back(Output::StopPlayout(id));
-            end(head.fail(CompletionReason::Unknown, ResultInfo::play_failed()), cx);
+            let (reason, result) = head.unplayable();
+            end(head.fail(reason, result), cx);
             self.advance(cx);
         }
     }
@@ -199,10 +266,11 @@ impl MediaQueue {
 
     fn stop_head(&mut self, cx: &mut Context<'_>) {
         cx.timers.stop(Timer::StartGrace);
-        if let Some(head) = self.items.front()
-            && matches!(head.stage, Stage::Playing)
-        {
-            cx.outputs.push_back(Output::StopPlayout(head.operation.id));
+        let Some(head) = self.items.front() else { return };
+        match &head.stage {
+            Stage::Preparing => {}
+            Stage::Playing => cx.outputs.push_back(Output::StopPlayout(head.operation.id)),
+            Stage::Recording(recording) => recording.give_up(head.operation.id, cx),
         }
     }
 
@@ -214,6 +282,7 @@ impl MediaQueue {
         }
         while let Some(head) = self.items.front_mut() {
             match head.stage {
+                Stage::Recording(_) => return,
                 Stage::Playing => return head.extend(cx),
                 Stage::Preparing if head.playback.is_hopeless() => {
                     if let Some(head) = self.items.pop_front() {
@@ -265,7 +334,12 @@ impl Item {
 
     /// Ends an operation of which everything playable was played.
     fn end_as_played(self, cx: &mut Context<'_>) {
+        let records = matches!(self.operation.kind, OperationKind::RecordResponse { .. });
         let operation = match self.playback.failure() {
+            Some(cause) if records => {
+                let result = ResultInfo::record_prompt_failed(&cause.message);
+                self.fail(CompletionReason::PlayPromptFailed, result)
+            }
             Some(result) => self.fail(CompletionReason::Unknown, result),
             None => self.complete(CompletionReason::CompletedSuccessfully),
         };
@@ -278,6 +352,25 @@ impl Item {
             completion_reason: Some(reason),
             result: Some(ResultInfo::completed()),
             ..self.operation
+        }
+    }
+
+    /// Why it ends if the playout engine cannot send it.
+    fn unplayable(&self) -> (CompletionReason, ResultInfo) {
+        match &self.operation.kind {
+            OperationKind::RecordResponse { settings, .. } if settings.prompts.is_empty() => {
+                (CompletionReason::PlayBeepFailed, ResultInfo::beep_failed())
+            }
+            OperationKind::RecordResponse { .. } => {
+                (CompletionReason::PlayPromptFailed, ResultInfo::play_failed())
+            }
+            OperationKind::PlayPrompt { .. }
+            | OperationKind::CancelMediaProcessing
+            | OperationKind::SubscribeToTone
+            | OperationKind::Group(_)
+            | OperationKind::SendDtmfTones { .. } => {
+                (CompletionReason::Unknown, ResultInfo::play_failed())
+            }
         }
     }
 

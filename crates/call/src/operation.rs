@@ -6,6 +6,7 @@ use crate::{
     conference::GroupVerb,
     ids::OperationId,
     play_options::{PlayOptions, Shaping},
+    recording::{RecordSettings, Recorded},
     tones::Tone,
 };
 
@@ -56,6 +57,13 @@ pub enum OperationKind {
         /// How it is played; Graph knows one way only.
         options: PlayOptions,
     },
+    /// `recordOperation`.
+    RecordResponse {
+        /// What was asked; shared, because operations are copied at each step.
+        settings: Arc<RecordSettings>,
+        /// What came of it; `None` while it runs, and if it failed.
+        recorded: Option<Recorded>,
+    },
     /// `cancelMediaProcessingOperation`.
     CancelMediaProcessing,
     /// `subscribeToToneOperation`.
@@ -102,7 +110,8 @@ impl OperationStatus {
     }
 }
 
-/// Graph `playPromptCompletionReason`.
+/// Graph `playPromptCompletionReason` and `recordCompletionReason`; where both have a word for the same,
+/// it is one here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompletionReason {
     /// It failed; `ResultInfo` has the details.
@@ -115,6 +124,20 @@ pub enum CompletionReason {
     StoppedByTone(Tone),
     /// Ended by speech that it was asked to end at. Not Graph's.
     StoppedBySpeech,
+    /// The far end pressed a stop tone.
+    StopToneDetected,
+    /// The recording has become as long as it may.
+    MaxRecordDurationReached,
+    /// Nobody spoke.
+    InitialSilenceTimeout,
+    /// Nobody spoke any more.
+    MaxSilenceTimeout,
+    /// The prompt of a recording could not be played.
+    PlayPromptFailed,
+    /// The beep could not be played.
+    PlayBeepFailed,
+    /// Nothing was heard of the far end, not even silence.
+    MediaReceiveTimeout,
 }
 
 /// Graph `resultInfo`.
@@ -162,6 +185,50 @@ impl ResultInfo {
     /// Good prompts that the playout engine could not send.
     pub fn play_failed() -> Self {
         Self::new(500, 8511, "Action failed, the prompt could not be played.")
+    }
+
+    /// A recording whose prompt could not be played; `cause` says why.
+    pub fn record_prompt_failed(cause: &str) -> Self {
+        Self::new(400, 8511, format!("Action failed, the prompt could not be played. {cause}"))
+    }
+
+    /// A beep that the playout engine could not send.
+    pub fn beep_failed() -> Self {
+        Self::new(500, 8512, "Action failed, the beep could not be played.")
+    }
+
+    /// A recording into which nobody spoke.
+    pub fn initial_silence() -> Self {
+        Self::new(400, 8510, "Action failed, initial silence timeout reached.")
+    }
+
+    /// A recording of a far end that sends nothing.
+    pub fn no_media() -> Self {
+        Self::new(400, 8513, "Action failed, no media was received from the far end.")
+    }
+
+    /// A recording that could not be made or kept; `cause` says why.
+    pub fn record_failed(cause: &str) -> Self {
+        Self::new(500, 9999, format!("Action failed, the recording could not be made. {cause}"))
+    }
+
+    /// A recording that is complete, for one of the three reasons for that.
+    pub(crate) fn recorded(reason: CompletionReason) -> Self {
+        let (subcode, text) = match reason {
+            CompletionReason::StopToneDetected => (8514, "stop tone detected"),
+            CompletionReason::MaxRecordDurationReached => (8515, "max record duration reached"),
+            CompletionReason::MaxSilenceTimeout => (8509, "max silence timeout reached"),
+            CompletionReason::Unknown
+            | CompletionReason::CompletedSuccessfully
+            | CompletionReason::MediaOperationCanceled
+            | CompletionReason::StoppedByTone(_)
+            | CompletionReason::StoppedBySpeech
+            | CompletionReason::InitialSilenceTimeout
+            | CompletionReason::PlayPromptFailed
+            | CompletionReason::PlayBeepFailed
+            | CompletionReason::MediaReceiveTimeout => return Self::completed(),
+        };
+        Self::new(200, subcode, format!("Action completed, {text}."))
     }
 
     /// Tones that could not be sent; `cause` says why.

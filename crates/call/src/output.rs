@@ -8,6 +8,7 @@ use crate::{
     ids::OperationId,
     leg::LegCommand,
     operation::{MediaPrompt, Operation, ResultInfo},
+    recording::RecordSettings,
     tones::Tone,
 };
 
@@ -25,7 +26,8 @@ pub enum Output {
     CommitOperation(Operation),
     /// Owe the bot a notification, durable together with the commits of the same input.
     Notify(Notification),
-    /// Prepare these prompts and report each by its index.
+    /// Prepare these prompts and report each by its index. If there are none, as of a recording
+    /// without a prompt, the first one is reported as ready.
     Fetch {
         /// The operation to report.
         operation: OperationId,
@@ -77,6 +79,17 @@ pub enum Output {
     },
     /// Stop the playout or overlay; nothing of it may be audible behind this output.
     StopPlayout(OperationId),
+    /// Listen to the far end, and record from when somebody speaks.
+    StartRecording {
+        /// The operation.
+        operation: OperationId,
+        /// What was asked for.
+        settings: Arc<RecordSettings>,
+    },
+    /// End the recording now, and make it durable.
+    FinishRecording(OperationId),
+    /// End the recording, and keep nothing of it.
+    DropRecording(OperationId),
     /// Send these tones to the far end, in order; what plays waits for them.
     SendTones {
         /// The operation.

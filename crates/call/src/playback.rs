@@ -31,8 +31,10 @@ pub(crate) struct Playable {
 }
 
 impl Playback {
+    /// Of a recording that has no prompt there is still one thing to wait for: that it is durable.
     pub(crate) fn new(prompts: &[MediaPrompt], looping: bool) -> Self {
-        Self { prompts: vec![Prepared::Waiting; prompts.len()], looping, handed_over: None }
+        let count = prompts.len().max(1);
+        Self { prompts: vec![Prepared::Waiting; count], looping, handed_over: None }
     }
 
     /// Notes a prepared prompt; a second report about the same prompt is absorbed.

@@ -13,6 +13,12 @@ pub(crate) enum Timer {
     KeepAlive,
     /// The current playback starts with the prompts it has by then.
     StartGrace,
+    /// Somebody must speak into a recording before this.
+    InitialSilence,
+    /// Or must go on to.
+    MaxSilence,
+    /// A recording lasts no longer.
+    MaxRecording,
     /// An outgoing call lasts no longer.
     Longest,
     /// The leg must be gone before this; a safety net behind the leg's own.
@@ -20,11 +26,14 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 9] = [
         Self::Answer,
         Self::Establish,
         Self::KeepAlive,
         Self::StartGrace,
+        Self::InitialSilence,
+        Self::MaxSilence,
+        Self::MaxRecording,
         Self::Longest,
         Self::Terminate,
     ];

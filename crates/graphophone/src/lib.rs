@@ -9,6 +9,7 @@ pub mod config;
 pub mod engine;
 pub mod outbox;
 pub mod prompts;
+pub mod recordings;
 mod server;
 
 pub use server::{Server, StartError};

@@ -27,7 +27,7 @@ use listeners::{https_url, serve_http, serve_https};
 use retention::Keep;
 use settings::{
     admission_limits, auth_settings, call_settings, conference_rules, dial_limits, endpoint_config,
-    engine_config, prompts_settings, room_threads,
+    engine_config, prompts_settings, recordings_settings, room_threads,
 };
 
 use crate::{
@@ -37,6 +37,7 @@ use crate::{
     engine::{Calls, CallsParts, ConferenceAudio, DialRules, Door, recover, unix_millis},
     outbox::{Deliverer, Outbox, Trust},
     prompts::{Guard, Prompts, SystemResolver},
+    recordings::Recordings,
 };
 
 /// How long a stopping server waits for its calls to end and its notifications to leave.
@@ -180,6 +181,8 @@ impl Server {
         let prompts = Prompts::new(prompts_settings(&config), guard).map_err(|error| {
             refused("store.path: the prompt cache cannot be used", error.into())
         })?;
+        let recordings = Recordings::open(recordings_settings(&config))
+            .map_err(|error| refused("store.path: the recordings cannot be used", error.into()))?;
         let ears = Ears::start(engine_config(&config).threads)
             .map_err(|error| set_up("media.threads: nobody can listen", error.into()))?;
         let door = Door::new(admission_limits(&config));
@@ -188,6 +191,7 @@ impl Server {
             outbox: outbox.clone(),
             prompts: prompts.clone(),
             ears,
+            recordings: recordings.clone(),
             settings: call_settings(&config),
             dial: DialRules::new(&config),
             dial_limits: dial_limits(&config),
@@ -236,6 +240,7 @@ impl Server {
         let upkeep = vec![
             tokio::spawn(door.watch(engine.clone(), store.clone(), calls.clone())),
             tokio::spawn(retention::prune(store.clone(), Keep::of(&config))),
+            tokio::spawn(recordings.delete_on_schedule()),
             tokio::spawn(upkeep::make_room(store.clone(), prompts)),
             tokio::spawn(upkeep::forget_dialogs(store.clone(), left)),
         ];

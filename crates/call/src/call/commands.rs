@@ -36,6 +36,7 @@ impl Command {
             Self::KeepAlive => Need::Begun,
             Self::PlayPrompt { .. }
             | Self::Control { .. }
+            | Self::RecordResponse { .. }
             | Self::CancelMediaProcessing { .. }
             | Self::SubscribeToTone { .. }
             | Self::SendDtmfTones { .. } => Need::Media,
@@ -113,6 +114,14 @@ impl Call {
             }
             Command::Control { operation, control } => {
                 return self.with_queue(now, |queue, cx| queue.control(operation, control, cx));
+            }
+            Command::RecordResponse { operation, settings, client_context } => {
+                if !settings.barge_in && self.queue.len() >= self.settings.queue_limit {
+                    return Err(Rejection::QueueFull);
+                }
+                let kind = OperationKind::RecordResponse { settings, recorded: None };
+                let operation = Operation::running(operation, kind, client_context);
+                self.with_queue(now, |queue, cx| queue.push(operation, cx));
             }
             Command::CancelMediaProcessing { operation, scope, client_context } => {
                 self.complete(operation, OperationKind::CancelMediaProcessing, client_context);

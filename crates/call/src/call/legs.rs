@@ -69,6 +69,7 @@ impl Call {
             (Established | Transferring | TransferAccepted, LegEvent::Tone(tone)) => {
                 self.hear_tone(tone);
                 self.with_queue(now, |queue, cx| queue.heard(Heard::Tone(tone), cx));
+                self.with_queue(now, |queue, cx| queue.tone(tone, cx));
             }
             (Established, LegEvent::Ended(_)) if self.may_be_replaced => self.replaced(now),
             (

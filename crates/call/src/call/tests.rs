@@ -7,6 +7,7 @@ mod layered;
 mod life_cycle;
 mod model;
 mod playing;
+mod recording;
 mod sim;
 mod state_docs;
 mod tones;

@@ -36,6 +36,9 @@ impl Call {
                 Timer::StartGrace => {
                     self.with_queue(now, |queue, cx| queue.start_grace_expired(cx));
                 }
+                Timer::InitialSilence | Timer::MaxSilence | Timer::MaxRecording => {
+                    self.with_queue(now, |queue, cx| queue.recording_expired(timer, cx));
+                }
                 Timer::Terminate => {
                     let result = self.end_as.take().unwrap_or_else(ended_by_bot);
                     self.terminate(now, result);

@@ -12,6 +12,7 @@ pub mod log_teleconference_device_quality;
 pub mod mute;
 pub mod mute_all;
 pub mod play_prompt;
+pub mod record_response;
 pub mod redirect;
 pub mod reject;
 pub mod send_dtmf_tones;

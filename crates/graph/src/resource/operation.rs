@@ -2,6 +2,7 @@
 
 use graphophone_call::{
     CallId, CompletionReason, GroupVerb, MediaPrompt, Operation, OperationKind, OperationStatus,
+    Recorded,
 };
 use serde_json::{Map, Value, json};
 
@@ -51,8 +52,15 @@ pub fn render_item(version: ApiVersion, operation: &Operation, receipt: Option<&
         "clientContext": operation.client_context,
         "resultInfo": operation.result.as_ref().map(result_info::render),
     });
+    if let OperationKind::RecordResponse { recorded, .. } = &operation.kind {
+        merge(&mut rendered, recording(operation, recorded.as_ref()));
+    }
     let has_reason = match operation.kind {
         OperationKind::PlayPrompt { .. } => {
+            version == ApiVersion::Beta || operation.completion_reason.is_some()
+        }
+        // As for a prompt.
+        OperationKind::RecordResponse { .. } => {
             version == ApiVersion::Beta || operation.completion_reason.is_some()
         }
         // Both versions declare it.
@@ -62,7 +70,7 @@ pub fn render_item(version: ApiVersion, operation: &Operation, receipt: Option<&
         | OperationKind::Group(_) => false,
     };
     if has_reason {
-        rendered["completionReason"] = operation.completion_reason.map(completion_name).into();
+        rendered["completionReason"] = reason_name(operation).into();
     }
     add_invited(&mut rendered, &operation.kind);
     merge(&mut rendered, beyond_graph(operation));
@@ -77,12 +85,17 @@ pub(crate) fn render_ended(operation: &Operation, receipt: Option<&Receipt>) -> 
         "id": operation.id.to_string(),
         "status": status_name(operation.status),
         "clientContext": operation.client_context,
-        "completionReason": operation.completion_reason.map(completion_name),
+        "completionReason": reason_name(operation),
         "resultInfo": operation.result.as_ref().map(result_info::render),
     });
     if let OperationKind::PlayPrompt { prompts, .. } = &operation.kind {
         let prompts: Value = prompts.iter().map(media_prompt).collect();
         merge(&mut rendered, json!({ "prompts": prompts }));
+    }
+    if let OperationKind::RecordResponse { settings, recorded } = &operation.kind {
+        let prompts: Value = settings.prompts.iter().map(media_prompt).collect();
+        merge(&mut rendered, json!({ "prompts": prompts }));
+        merge(&mut rendered, recording(operation, recorded.as_ref()));
     }
     add_invited(&mut rendered, &operation.kind);
     merge(&mut rendered, beyond_graph(operation));
@@ -94,6 +107,7 @@ pub(crate) fn render_ended(operation: &Operation, receipt: Option<&Receipt>) -> 
 pub const fn type_name(kind: &OperationKind) -> &'static str {
     match kind {
         OperationKind::PlayPrompt { .. } => "playPromptOperation",
+        OperationKind::RecordResponse { .. } => "recordOperation",
         OperationKind::CancelMediaProcessing => "cancelMediaProcessingOperation",
         OperationKind::Group(verb) => group_type_name(verb),
         OperationKind::SubscribeToTone => "subscribeToToneOperation",
@@ -141,9 +155,36 @@ pub const fn status_name(status: OperationStatus) -> &'static str {
     }
 }
 
+/// Where a recording is and what opens it: null while it is being made, empty if there is none.
+fn recording(operation: &Operation, recorded: Option<&Recorded>) -> Value {
+    let (location, token) = match recorded {
+        Some(Recorded { location, access_token }) => (Some(&**location), Some(&*access_token.0)),
+        None if operation.status.is_final() => (Some(""), Some("")),
+        None => (None, None),
+    };
+    json!({ "recordingLocation": location, "recordingAccessToken": token })
+}
+
+/// Graph's text for an operation's completion reason: recordOperation has words of its own.
+fn reason_name(operation: &Operation) -> Option<&'static str> {
+    let is_recording = matches!(operation.kind, OperationKind::RecordResponse { .. });
+    operation.completion_reason.map(|reason| match reason {
+        CompletionReason::Unknown if is_recording => "unspecifiedError",
+        CompletionReason::MediaOperationCanceled if is_recording => "operationCanceled",
+        reason => completion_name(reason),
+    })
+}
+
 /// Graph's text for a completion reason.
 pub const fn completion_name(reason: CompletionReason) -> &'static str {
     match reason {
+        CompletionReason::StopToneDetected => "stopToneDetected",
+        CompletionReason::MaxRecordDurationReached => "maxRecordDurationReached",
+        CompletionReason::InitialSilenceTimeout => "initialSilenceTimeout",
+        CompletionReason::MaxSilenceTimeout => "maxSilenceTimeout",
+        CompletionReason::PlayPromptFailed => "playPromptFailed",
+        CompletionReason::PlayBeepFailed => "playBeepFailed",
+        CompletionReason::MediaReceiveTimeout => "mediaReceiveTimeout",
         CompletionReason::Unknown => "unknown",
         CompletionReason::CompletedSuccessfully => "completedSuccessfully",
         CompletionReason::MediaOperationCanceled => "mediaOperationCanceled",
@@ -170,7 +211,8 @@ fn media_prompt(prompt: &MediaPrompt) -> Value {
 fn beyond_graph(operation: &Operation) -> Value {
     let mut ours = match &operation.kind {
         OperationKind::PlayPrompt { options, .. } => render_options(*options),
-        OperationKind::CancelMediaProcessing
+        OperationKind::RecordResponse { .. }
+        | OperationKind::CancelMediaProcessing
         | OperationKind::Group(_)
         | OperationKind::SubscribeToTone
         | OperationKind::SendDtmfTones { .. } => Map::new(),
@@ -181,7 +223,14 @@ fn beyond_graph(operation: &Operation) -> Value {
         Some(
             CompletionReason::Unknown
             | CompletionReason::CompletedSuccessfully
-            | CompletionReason::MediaOperationCanceled,
+            | CompletionReason::MediaOperationCanceled
+            | CompletionReason::StopToneDetected
+            | CompletionReason::MaxRecordDurationReached
+            | CompletionReason::InitialSilenceTimeout
+            | CompletionReason::MaxSilenceTimeout
+            | CompletionReason::PlayPromptFailed
+            | CompletionReason::PlayBeepFailed
+            | CompletionReason::MediaReceiveTimeout,
         )
         | None => None,
     };

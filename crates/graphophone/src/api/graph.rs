@@ -9,6 +9,7 @@ use axum::{
 };
 use graphophone_call::GroupVerb;
 use graphophone_graph::{
+    action::record_response::Name,
     compat::Compat,
     csdl,
     error::ApiError,
@@ -133,6 +134,12 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             }
             Action::Redirect => actions::redirect::handle(request, body, id).await,
             Action::Transfer => actions::transfer::handle(request, body, id).await,
+            Action::Record => {
+                actions::record_response::handle(request, body, id, Name::Record).await
+            }
+            Action::RecordResponse => {
+                actions::record_response::handle(request, body, id, Name::RecordResponse).await
+            }
             Action::Reject => actions::reject::handle(request, body, id).await,
             Action::SendDtmfTones => actions::send_dtmf_tones::handle(request, body, id).await,
             Action::SubscribeToTone => actions::subscribe_to_tone::handle(request, body, id).await,
@@ -147,9 +154,7 @@ async fn dispatch(request: &Request<'_>, body: Body) -> Result<Reply, ApiError> 
             Action::ChangeScreenSharingRole => {
                 actions::app_hosted::change_screen_sharing_role(request, body, id).await
             }
-            Action::Record
-            | Action::RecordResponse
-            | Action::StartRecording
+            Action::StartRecording
             | Action::StartTranscription
             | Action::StopRecording
             | Action::StopTranscription => {
@@ -237,6 +242,8 @@ pub(super) fn allowed(route: Route, compat: Compat) -> &'static str {
             | Action::PlayPrompt
             | Action::CancelMediaProcessing
             | Action::Redirect
+            | Action::Record
+            | Action::RecordResponse
             | Action::Reject
             | Action::SendDtmfTones
             | Action::SubscribeToTone

@@ -21,6 +21,7 @@ mod patch;
 mod phone;
 mod prompts;
 mod read;
+mod recordings;
 mod repeated;
 mod reply;
 mod request;
@@ -65,6 +66,7 @@ pub fn router(state: AppState) -> Router {
         .route("/graphophone/v1/phone/call", post(phone::call))
         .route("/graphophone/v1/phone/hangUp", post(phone::hang_up))
         .route("/graphophone/v1/phone/press", post(phone::press))
+        .route("/recordings/{id}", get(recordings::download))
         .fallback_service(graph.with_state(state.clone()))
         .with_state(state.clone())
         .merge(auth::token_endpoint::router(state.authority().clone()))

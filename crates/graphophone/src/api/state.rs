@@ -132,6 +132,10 @@ impl AppState {
         &self.inner.calls
     }
 
+    pub(crate) fn recordings(&self) -> &crate::recordings::Recordings {
+        self.inner.calls.recordings()
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
     }

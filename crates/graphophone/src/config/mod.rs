@@ -60,6 +60,7 @@ pub struct Config {
     pub dial: Dial,
     pub prompts: PromptsSection,
     pub tts: TtsSection,
+    pub recordings: RecordingsSection,
     pub callbacks: Callbacks,
     pub limits: Limits,
     pub admission: AdmissionSection,
@@ -240,6 +241,8 @@ sections! {
         timeout: Interval,
         concurrent: usize,
     }
+    /// `[recordings]`
+    RecordingsSection { keep: Interval, disk_budget: Bytes, }
     /// `[callbacks]`
     Callbacks {
         #[serde(deserialize_with = "values::list")]

@@ -9,13 +9,13 @@ use std::{
 
 use futures::FutureExt;
 use graphophone_call::{
-    AppId, Input, MediaPrompt, Operation, OperationId, PlayoutEvent, PromptEvent, ResultInfo,
-    TenantId, Tone, TonesEvent,
+    AppId, Input, MediaPrompt, Operation, OperationId, PlayoutEvent, PromptEvent, RecordSettings,
+    ResultInfo, TenantId, Tone, TonesEvent,
 };
 use graphophone_graph::resource::receipt::Receipt;
 use graphophone_media::{
     codec::Codec,
-    engine::{EngineFull, PlayError, PlayoutId, StreamHandle, TonesId},
+    engine::{EngineFull, PlayError, PlayoutId, Segment, StreamHandle, TonesId},
 };
 use tokio::{
     sync::mpsc,
@@ -24,7 +24,10 @@ use tokio::{
 };
 use tracing::{debug, error, trace, warn};
 
-use super::playouts::Playouts;
+use super::{
+    playouts::Playouts,
+    recorder::{Heard, Recorder, beep},
+};
 use crate::prompts::{PrepareError, Prepared, Prompts};
 
 /// How long a stop may take before the operation is reported as ended anyway. The engine answers
@@ -45,6 +48,7 @@ pub(super) struct Audio {
     /// Known since the stream came, also when it had to be closed.
     codec: Option<Codec>,
     pub(super) playouts: Playouts,
+    pub(super) recorder: Recorder,
     /// Prompts asked for before the codec is known.
     waiting: Vec<(OperationId, Arc<[MediaPrompt]>)>,
     /// Who waits for prompts, by operation; gone with it.
@@ -58,8 +62,14 @@ pub(super) struct Audio {
 /// A prompt that was fetched, or could not be.
 pub(super) type News = (OperationId, usize, Result<Prepared, PrepareError>);
 
+/// Something that a call's audio has to say.
+pub(super) enum Told {
+    Prompt(News),
+    Heard(Heard),
+}
+
 impl Audio {
-    pub(super) fn new(owner: (TenantId, AppId), prompts: Prompts) -> Self {
+    pub(super) fn new(owner: (TenantId, AppId), prompts: Prompts, recorder: Recorder) -> Self {
         let (tell, news) = mpsc::channel(64);
         Self {
             owner,
@@ -67,6 +77,7 @@ impl Audio {
             stream: None,
             codec: None,
             playouts: Playouts::default(),
+            recorder,
             waiting: Vec::new(),
             fetches: HashMap::new(),
             news,
@@ -78,6 +89,7 @@ impl Audio {
     /// The stream is there, and with it the codec.
     pub(super) fn open(&mut self, stream: Arc<StreamHandle>) {
         self.codec = Some(stream.codec());
+        self.recorder.open(&stream);
         self.stream = Some(stream);
         for (operation, prompts) in std::mem::take(&mut self.waiting) {
             self.fetch(operation, prompts);
@@ -100,9 +112,13 @@ impl Audio {
         self.heard.pop_front()
     }
 
-    /// Waits for a prompt to be ready or to fail. Cancel-safe.
-    pub(super) async fn news(&mut self) -> Option<News> {
-        self.news.recv().await
+    /// Waits for a prompt to be ready or to fail, or for something to be heard. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Option<Told> {
+        tokio::select! {
+            Some(news) = self.news.recv() => Some(Told::Prompt(news)),
+            Some(heard) = self.recorder.next() => Some(Told::Heard(heard)),
+            else => None,
+        }
     }
 
     /// Prepares prompts; what is cached is ready at once, without a task.
@@ -111,6 +127,10 @@ impl Audio {
             self.waiting.push((operation, prompts));
             return;
         };
+        if prompts.is_empty() {
+            let event = PromptEvent::Ready { operation, index: 0, duration: Duration::ZERO };
+            self.heard.push_back(Input::Prompt(event));
+        }
         let owner = self.owner;
         for (index, prompt) in prompts.iter().cloned().enumerate() {
             let cache = self.prompts.clone();
@@ -153,7 +173,7 @@ impl Audio {
         sealed: bool,
         looping: bool,
     ) {
-        let segments = self.playouts.hand_over(operation, ready);
+        let segments = self.segments(operation, ready, sealed);
         let play =
             |stream: &StreamHandle| stream.play(playout_id(operation), segments, sealed, looping);
         match self.stream.as_deref().map(play) {
@@ -166,7 +186,7 @@ impl Audio {
     }
 
     pub(super) fn extend(&mut self, operation: OperationId, ready: usize, sealed: bool) {
-        let segments = self.playouts.hand_over(operation, ready);
+        let segments = self.segments(operation, ready, sealed);
         let extend = |stream: &StreamHandle| stream.extend(playout_id(operation), segments, sealed);
         match self.stream.as_deref().map(extend) {
             Some(Ok(())) => {}
@@ -203,6 +223,33 @@ impl Audio {
             Some(Ok(())) => {}
             broken => self.break_off(operation, broken.and_then(Result::err).map(Into::into)),
         }
+    }
+
+    /// What is to be played next of an operation: prompts, and behind those of a recordResponse its
+    /// beep.
+    fn segments(&mut self, operation: OperationId, ready: usize, sealed: bool) -> Vec<Segment> {
+        let mut segments = self.playouts.hand_over(operation, ready);
+        if sealed && self.playouts.beeps(operation) {
+            // Where nothing encodes it, the prompt could not be played either.
+            segments.extend(self.codec.and_then(beep));
+        }
+        segments
+    }
+
+    /// Begins to record.
+    pub(super) fn record(&mut self, operation: OperationId, settings: Arc<RecordSettings>) {
+        let input = self.recorder.start(operation, settings, self.stream.as_deref());
+        self.heard.extend(input);
+    }
+
+    /// Ends a recording.
+    pub(super) fn finish_recording(&mut self, operation: OperationId) {
+        self.heard.extend(self.recorder.finish(operation));
+    }
+
+    /// An ear or the disk has something to say.
+    pub(super) fn note_recorder(&mut self, heard: Heard) {
+        self.heard.extend(self.recorder.note(heard));
     }
 
     /// What the end of a playout means. One of which the kernel refused packets has not been
@@ -275,6 +322,7 @@ impl Audio {
     /// Lets go of the stream and of all prompts on their way.
     pub(super) fn close(&mut self) {
         self.stream = None;
+        self.recorder.close();
         self.fetches.clear();
     }
 

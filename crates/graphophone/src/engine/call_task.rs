@@ -30,6 +30,7 @@ use super::{
     ledger::{Entry, unix_millis},
     participants::GroupView,
     quota::Permit,
+    recorder::Recorder,
     registry::{Listed, Shared},
     request::{CommandError, Once, Reply, Request, View},
     speech::SpeechWatch,
@@ -126,8 +127,12 @@ impl CallTask {
             dialling: None.into(),
             leg: None,
             place: None,
-            audio: Audio::new(owner, shared.prompts.clone()),
             speech: SpeechWatch::new(shared.ears.clone()),
+            audio: Audio::new(
+                owner,
+                shared.prompts.clone(),
+                Recorder::new(owner, shared.ears.clone(), shared.recordings.clone()),
+            ),
             backlog: None,
             dialog,
             has_new_details: true,
@@ -197,6 +202,7 @@ impl CallTask {
                     self.handle(Input::Playout(event)).await?;
                 }
                 Wake::Prepared(news) => self.audio.note(news),
+                Wake::Heard(heard) => self.audio.note_recorder(heard),
                 Wake::Dialled(Ok(leg)) => {
                     info!(
                         call_id = %self.view.details.id, sip_call_id = leg.sip_call_id(), "dialling"
@@ -341,6 +347,11 @@ impl CallTask {
                 Output::ExtendPlayout { operation, ready, sealed } => {
                     self.audio.extend(operation, ready, sealed);
                 }
+                Output::StartRecording { operation, settings } => {
+                    self.audio.record(operation, settings);
+                }
+                Output::FinishRecording(operation) => self.audio.finish_recording(operation),
+                Output::DropRecording(operation) => self.audio.recorder.give_up(operation),
                 Output::CommitState { state, result } => {
                     self.view.state = state;
                     self.view.result = result;
@@ -467,6 +478,9 @@ impl CallTask {
                 | Output::PausePlayout { .. }
                 | Output::SeekPlayout { .. }
                 | Output::ExtendPlayout { .. }
+                | Output::StartRecording { .. }
+                | Output::FinishRecording(_)
+                | Output::DropRecording(_)
                 | Output::StopPlayout(_) => {}
             }
         }
@@ -538,7 +552,9 @@ impl CallTask {
 /// Whether a command asks for something that takes time: none of it begins while the server drains.
 fn begins_something(command: &Command) -> bool {
     match command {
-        Command::PlayPrompt { .. } | Command::SendDtmfTones { .. } => true,
+        Command::PlayPrompt { .. }
+        | Command::RecordResponse { .. }
+        | Command::SendDtmfTones { .. } => true,
         Command::Answer { .. }
         | Command::Reject(_)
         | Command::HangUp

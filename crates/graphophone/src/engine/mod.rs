@@ -15,6 +15,7 @@ mod participants;
 mod playouts;
 mod quota;
 mod record;
+mod recorder;
 mod recovery;
 mod registry;
 mod request;

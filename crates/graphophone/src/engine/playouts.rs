@@ -82,9 +82,13 @@ struct Standing {
 }
 
 impl Playouts {
-    /// An operation was accepted; only of playPrompts there is something to know here.
+    /// An operation was accepted; only of those that play something there is something to know here.
     pub(super) fn add(&mut self, operation: &Operation) {
-        if !matches!(operation.kind, OperationKind::PlayPrompt { .. }) {
+        let plays = matches!(
+            operation.kind,
+            OperationKind::PlayPrompt { .. } | OperationKind::RecordResponse { .. }
+        );
+        if !plays {
             return;
         }
         let count = prompts(operation).len();
@@ -120,7 +124,7 @@ impl Playouts {
     pub(super) fn hand_over(&mut self, id: OperationId, ready: usize) -> Vec<Segment> {
         let Some(playout) = self.find(id) else { return Vec::new() };
         let from = playout.handed_over;
-        playout.handed_over = ready.max(from);
+        playout.handed_over = ready.min(playout.audio.len()).max(from);
         let listed = prompts(&playout.operation);
         listed
             .iter()
@@ -134,6 +138,17 @@ impl Playouts {
                 Audio::Awaited | Audio::Broken => None,
             })
             .collect()
+    }
+
+    /// Whether a beep follows an operation's prompts.
+    pub(super) fn beeps(&self, id: OperationId) -> bool {
+        self.playouts.iter().any(|playout| {
+            playout.operation.id == id
+                && matches!(
+                    &playout.operation.kind,
+                    OperationKind::RecordResponse { settings, .. } if settings.beep
+                )
+        })
     }
 
     /// The engine has taken the playout.
@@ -332,6 +347,7 @@ impl Standing {
 fn prompts(operation: &Operation) -> &[MediaPrompt] {
     match &operation.kind {
         OperationKind::PlayPrompt { prompts, .. } => prompts,
+        OperationKind::RecordResponse { settings, .. } => &settings.prompts,
         OperationKind::CancelMediaProcessing
         | OperationKind::SubscribeToTone
         | OperationKind::SendDtmfTones { .. }

@@ -5,8 +5,9 @@ use std::time::Duration;
 mod group;
 
 use graphophone_call::{
-    CompletionReason, MediaPrompt, Operation, OperationId, OperationKind, OperationStatus,
-    PlayMode, PlayOptions, ResultInfo, Shaping, StopOn, Tone,
+    AccessToken, CompletionReason, MediaPrompt, Operation, OperationId, OperationKind,
+    OperationStatus, PlayMode, PlayOptions, RecordSettings, Recorded, ResultInfo, Shaping, StopOn,
+    Tone,
 };
 use graphophone_graph::resource::receipt::Receipt;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,10 @@ enum StoredKind {
         #[serde(default)]
         options: StoredOptions,
     },
+    RecordResponse {
+        settings: StoredSettings,
+        recorded: Option<StoredRecording>,
+    },
     CancelMediaProcessing,
     SubscribeToTone,
     Group(StoredVerb),
@@ -40,6 +45,32 @@ enum StoredKind {
         tones: Vec<u8>,
         delay_ms: u64,
     },
+}
+
+/// What a recordResponse asks for; times in milliseconds, tones by RFC 4733.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredSettings {
+    prompts: Vec<StoredPrompt>,
+    barge_in: bool,
+    initial_silence_ms: u64,
+    max_silence_ms: u64,
+    longest_ms: u64,
+    beep: bool,
+    stop_tones: Vec<u8>,
+    root: String,
+}
+
+/// The token is kept as long as the operation: who may read the one may read the other.
+#[derive(Serialize, Deserialize)]
+struct StoredRecording {
+    location: String,
+    access_token: String,
+}
+
+impl std::fmt::Debug for StoredRecording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoredRecording").field("location", &self.location).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +98,13 @@ enum StoredReason {
     MediaOperationCanceled,
     StoppedByTone(u8),
     StoppedBySpeech,
+    StopToneDetected,
+    MaxRecordDurationReached,
+    InitialSilenceTimeout,
+    MaxSilenceTimeout,
+    PlayPromptFailed,
+    PlayBeepFailed,
+    MediaReceiveTimeout,
 }
 
 /// Where a playPrompt takes its place, and what ends it.
@@ -129,12 +167,21 @@ impl StoredOperation {
                     looping: *looping,
                     options: StoredOptions::new(*options),
                 },
+                OperationKind::RecordResponse { settings, recorded } => {
+                    StoredKind::RecordResponse {
+                        settings: StoredSettings::new(settings),
+                        recorded: recorded.as_ref().map(|recorded| StoredRecording {
+                            location: recorded.location.clone(),
+                            access_token: recorded.access_token.0.clone(),
+                        }),
+                    }
+                }
                 OperationKind::CancelMediaProcessing => StoredKind::CancelMediaProcessing,
                 OperationKind::SubscribeToTone => StoredKind::SubscribeToTone,
                 OperationKind::Group(verb) => StoredKind::Group(StoredVerb::new(verb)),
                 OperationKind::SendDtmfTones { tones, delay } => StoredKind::SendDtmfTones {
                     tones: tones.iter().map(|tone| tone.event_code()).collect(),
-                    delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+                    delay_ms: milliseconds(*delay),
                 },
             },
             status: match operation.status {
@@ -143,15 +190,7 @@ impl StoredOperation {
                 OperationStatus::Failed => StoredStatus::Failed,
             },
             client_context: operation.client_context.clone(),
-            reason: operation.completion_reason.map(|reason| match reason {
-                CompletionReason::Unknown => StoredReason::Unknown,
-                CompletionReason::CompletedSuccessfully => StoredReason::CompletedSuccessfully,
-                CompletionReason::MediaOperationCanceled => StoredReason::MediaOperationCanceled,
-                CompletionReason::StoppedByTone(tone) => {
-                    StoredReason::StoppedByTone(tone.event_code())
-                }
-                CompletionReason::StoppedBySpeech => StoredReason::StoppedBySpeech,
-            }),
+            reason: operation.completion_reason.map(StoredReason::new),
             result: operation.result.as_ref().map(StoredResult::new),
             receipt,
         }
@@ -166,6 +205,15 @@ impl StoredOperation {
                     looping,
                     options: options.into_domain(),
                 },
+                StoredKind::RecordResponse { settings, recorded } => {
+                    OperationKind::RecordResponse {
+                        settings: settings.into_domain().into(),
+                        recorded: recorded.map(|recorded| Recorded {
+                            location: recorded.location,
+                            access_token: AccessToken(recorded.access_token),
+                        }),
+                    }
+                }
                 StoredKind::CancelMediaProcessing => OperationKind::CancelMediaProcessing,
                 StoredKind::SubscribeToTone => OperationKind::SubscribeToTone,
                 StoredKind::Group(verb) => OperationKind::Group(verb.into_domain()),
@@ -180,14 +228,7 @@ impl StoredOperation {
                 StoredStatus::Failed => OperationStatus::Failed,
             },
             client_context: self.client_context,
-            completion_reason: self.reason.map(|reason| match reason {
-                StoredReason::Unknown => CompletionReason::Unknown,
-                StoredReason::CompletedSuccessfully => CompletionReason::CompletedSuccessfully,
-                StoredReason::MediaOperationCanceled => CompletionReason::MediaOperationCanceled,
-                StoredReason::StoppedByTone(code) => Tone::from_event_code(code)
-                    .map_or(CompletionReason::Unknown, CompletionReason::StoppedByTone),
-                StoredReason::StoppedBySpeech => CompletionReason::StoppedBySpeech,
-            }),
+            completion_reason: self.reason.map(StoredReason::into_domain),
             result: self.result.map(StoredResult::into_domain),
         };
         (operation, self.receipt)
@@ -209,6 +250,75 @@ impl StoredPrompt {
         let Self { uri, resource_id, repeat, gain_tenths, start_ms } = self;
         MediaPrompt { uri, resource_id, repeat, shaping: Shaping { gain_tenths, start_ms } }
     }
+}
+
+impl StoredSettings {
+    fn new(settings: &RecordSettings) -> Self {
+        Self {
+            prompts: settings.prompts.iter().map(StoredPrompt::new).collect(),
+            barge_in: settings.barge_in,
+            initial_silence_ms: milliseconds(settings.initial_silence),
+            max_silence_ms: milliseconds(settings.max_silence),
+            longest_ms: milliseconds(settings.longest),
+            beep: settings.beep,
+            stop_tones: settings.stop_tones.iter().map(|tone| tone.event_code()).collect(),
+            root: settings.root.clone(),
+        }
+    }
+
+    fn into_domain(self) -> RecordSettings {
+        RecordSettings {
+            prompts: self.prompts.into_iter().map(StoredPrompt::into_domain).collect(),
+            barge_in: self.barge_in,
+            initial_silence: Duration::from_millis(self.initial_silence_ms),
+            max_silence: Duration::from_millis(self.max_silence_ms),
+            longest: Duration::from_millis(self.longest_ms),
+            beep: self.beep,
+            stop_tones: self.stop_tones.into_iter().filter_map(Tone::from_event_code).collect(),
+            root: self.root,
+        }
+    }
+}
+
+impl StoredReason {
+    fn new(reason: CompletionReason) -> Self {
+        match reason {
+            CompletionReason::Unknown => Self::Unknown,
+            CompletionReason::CompletedSuccessfully => Self::CompletedSuccessfully,
+            CompletionReason::MediaOperationCanceled => Self::MediaOperationCanceled,
+            CompletionReason::StoppedByTone(tone) => Self::StoppedByTone(tone.event_code()),
+            CompletionReason::StoppedBySpeech => Self::StoppedBySpeech,
+            CompletionReason::StopToneDetected => Self::StopToneDetected,
+            CompletionReason::MaxRecordDurationReached => Self::MaxRecordDurationReached,
+            CompletionReason::InitialSilenceTimeout => Self::InitialSilenceTimeout,
+            CompletionReason::MaxSilenceTimeout => Self::MaxSilenceTimeout,
+            CompletionReason::PlayPromptFailed => Self::PlayPromptFailed,
+            CompletionReason::PlayBeepFailed => Self::PlayBeepFailed,
+            CompletionReason::MediaReceiveTimeout => Self::MediaReceiveTimeout,
+        }
+    }
+
+    fn into_domain(self) -> CompletionReason {
+        match self {
+            Self::Unknown => CompletionReason::Unknown,
+            Self::CompletedSuccessfully => CompletionReason::CompletedSuccessfully,
+            Self::MediaOperationCanceled => CompletionReason::MediaOperationCanceled,
+            Self::StoppedByTone(code) => Tone::from_event_code(code)
+                .map_or(CompletionReason::Unknown, CompletionReason::StoppedByTone),
+            Self::StoppedBySpeech => CompletionReason::StoppedBySpeech,
+            Self::StopToneDetected => CompletionReason::StopToneDetected,
+            Self::MaxRecordDurationReached => CompletionReason::MaxRecordDurationReached,
+            Self::InitialSilenceTimeout => CompletionReason::InitialSilenceTimeout,
+            Self::MaxSilenceTimeout => CompletionReason::MaxSilenceTimeout,
+            Self::PlayPromptFailed => CompletionReason::PlayPromptFailed,
+            Self::PlayBeepFailed => CompletionReason::PlayBeepFailed,
+            Self::MediaReceiveTimeout => CompletionReason::MediaReceiveTimeout,
+        }
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl StoredResult {
@@ -253,7 +363,23 @@ mod tests {
             tones: Tone::ALL.into(),
             delay: Duration::from_millis(300),
         };
-        for kind in [operation.kind.clone(), OperationKind::SubscribeToTone, tones] {
+        let settings = RecordSettings {
+            prompts: [].into(),
+            barge_in: true,
+            initial_silence: Duration::from_secs(1),
+            max_silence: Duration::from_secs(2),
+            longest: Duration::from_secs(3),
+            beep: false,
+            stop_tones: vec![Tone::Star],
+            root: "https://calls.example".into(),
+        };
+        let recorded = Recorded {
+            location: "https://calls.example/recordings/7".into(),
+            access_token: AccessToken("secret".into()),
+        };
+        let recording =
+            OperationKind::RecordResponse { settings: settings.into(), recorded: Some(recorded) };
+        for kind in [operation.kind.clone(), OperationKind::SubscribeToTone, tones, recording] {
             let operation = Operation { kind, ..operation.clone() };
             let json = serde_json::to_string(&StoredOperation::new(&operation, None)).unwrap();
             let stored: StoredOperation = serde_json::from_str(&json).unwrap();

@@ -31,7 +31,7 @@ use super::{
     quota::{DialLimits, Permit, Quota, QuotaError},
     request::{CommandError, Once, Request, View},
 };
-use crate::{outbox::Outbox, prompts::Prompts};
+use crate::{outbox::Outbox, prompts::Prompts, recordings::Recordings};
 
 /// Requests waiting for one call's task. A bot that asks for more waits in its HTTP request.
 const REQUESTS: usize = 64;
@@ -46,6 +46,7 @@ pub(super) struct Shared {
     pub(super) ledger: Ledger,
     pub(super) prompts: Prompts,
     pub(super) ears: Ears,
+    pub(super) recordings: Recordings,
     pub(super) settings: Settings,
     pub(super) dial: DialRules,
     pub(super) quota: Quota,
@@ -117,6 +118,8 @@ pub struct CallsParts {
     pub prompts: Prompts,
     /// Who listens to far ends.
     pub ears: Ears,
+    /// Where what was heard is kept.
+    pub recordings: Recordings,
     /// Times and limits of every call.
     pub settings: Settings,
     /// What may be dialled.
@@ -166,6 +169,7 @@ impl Calls {
                 ledger: Ledger { store: parts.store, outbox: parts.outbox },
                 prompts: parts.prompts,
                 ears: parts.ears,
+                recordings: parts.recordings,
                 settings: parts.settings,
                 dial: parts.dial,
                 quota: Quota::new(parts.dial_limits),
@@ -208,6 +212,11 @@ impl Calls {
     /// The prompt cache.
     pub fn prompts(&self) -> &Prompts {
         &self.shared.prompts
+    }
+
+    /// The recordings.
+    pub fn recordings(&self) -> &Recordings {
+        &self.shared.recordings
     }
 
     /// Who decides whether the load leaves room for new calls.

@@ -15,6 +15,7 @@ use crate::{
     config::{self, CompatMode, Config, MediaIo, Profile, SipListen},
     engine::{AdmissionLimits, ConferenceRules, DialLimits, MeetingKey, NamedConference},
     prompts::{FetchLimits, Settings as PromptsSettings, UploadLimits},
+    recordings::Settings as RecordingsSettings,
 };
 
 pub(super) fn auth_settings(config: &Config) -> AuthSettings {
@@ -83,6 +84,14 @@ pub(super) fn prompts_settings(config: &Config) -> PromptsSettings {
         },
         speech: config.tts.settings(own_listeners(config)),
         ..PromptsSettings::in_directory(config.store.path.join("prompts"))
+    }
+}
+
+pub(super) fn recordings_settings(config: &Config) -> RecordingsSettings {
+    RecordingsSettings {
+        directory: config.store.path.join("recordings"),
+        keep: config.recordings.keep.0,
+        disk_budget: config.recordings.disk_budget.0,
     }
 }
 

@@ -271,9 +271,17 @@ async fn no_token_of_a_bot_opens_a_path_of_the_operator() {
     let own = Some(format!("Bearer {}", bot.token()));
     principals.push(Principal { who: "the first application", authorization: own, status: 401 });
     let all = routes("api/mod.rs");
-    // These are for everybody: health, what there is, and the dev profile's sample prompts.
-    let open =
-        ["/healthz", "/readyz", "/metrics", "/openapi.json", "/", "/graphophone/v1/samples/{name}"];
+    // These are for everybody: health, what there is, and the dev profile's sample prompts; and a
+    // recording is for whoever has its own token (record_response.rs).
+    let open = [
+        "/recordings/{id}",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+        "/",
+        "/graphophone/v1/samples/{name}",
+    ];
     let admin: Vec<_> = all.iter().filter(|(path, _)| !open.contains(&path.as_str())).collect();
     assert!(admin.len() >= 9, "{all:?}");
     for (path, methods) in admin {

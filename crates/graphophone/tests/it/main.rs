@@ -42,6 +42,7 @@ mod play_prompt;
 mod prompt_sources;
 mod prompts_evil;
 mod receipts;
+mod record_response;
 mod redirect;
 mod rejecting;
 mod repeated;

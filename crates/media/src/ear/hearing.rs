@@ -125,15 +125,12 @@ impl Hearing {
             return;
         };
         let recorder = match recording.stage {
-            Stage::Waiting(_) => {
-                return self.events.push_back(EarEvent::Recorded { id, file: None });
-            }
-            Stage::Running(recorder) => recorder,
+            // Nobody has spoken: what is remembered has to do.
+            Stage::Waiting(file) => self.recorder(file, recording.from, recording.most),
+            Stage::Running(recorder) => Ok(recorder),
         };
-        self.events.push_back(match recorder.finish() {
-            Ok((file, samples)) => {
-                EarEvent::Recorded { id, file: Some(RecordedFile { file, samples }) }
-            }
+        self.events.push_back(match recorder.and_then(Recorder::finish) {
+            Ok((file, samples)) => EarEvent::Recorded { id, file: RecordedFile { file, samples } },
             Err(error) => EarEvent::Failed { id, error },
         });
     }
@@ -201,6 +198,15 @@ impl Hearing {
         }
     }
 
+    /// Begins a file with what is remembered from a place on.
+    fn recorder(&mut self, file: File, start: u64, most: u64) -> io::Result<Recorder> {
+        let mut recorder = Recorder::new(file, self.decoder.rate(), most)?;
+        let oldest = self.heard - self.recent.len() as u64;
+        let skipped = usize::try_from(start.saturating_sub(oldest)).unwrap_or(usize::MAX);
+        recorder.push(self.recent.make_contiguous().get(skipped..).unwrap_or_default())?;
+        Ok(recorder)
+    }
+
     /// Lets a recording begin, or go on, with the samples that were just heard.
     fn record_on(
         &mut self,
@@ -214,13 +220,10 @@ impl Hearing {
                 Stage::Running(recorder)
             }
             Stage::Waiting(file) if self.voice.spoke_after(recording.from) => {
-                let rate = self.decoder.rate();
-                let oldest = self.heard - self.recent.len() as u64;
-                let before = self.speech_began.saturating_sub(rtp::units(BEFORE, rate));
-                let start = before.max(recording.from).max(oldest);
-                let mut recorder = Recorder::new(file, rate, recording.most)?;
-                let skipped = usize::try_from(start - oldest).unwrap_or(usize::MAX);
-                recorder.push(self.recent.make_contiguous().get(skipped..).unwrap_or_default())?;
+                let before = rtp::units(BEFORE, self.decoder.rate());
+                let start = self.speech_began.saturating_sub(before).max(recording.from);
+                let start = start.max(self.heard - self.recent.len() as u64);
+                let recorder = self.recorder(file, start, recording.most)?;
                 let ago = now.saturating_duration_since(self.timeline.moment(start));
                 self.events.push_back(EarEvent::Began { id: recording.id, ago });
                 Stage::Running(recorder)

@@ -89,8 +89,9 @@ pub enum EarEvent {
     Recorded {
         /// The recording.
         id: RecordingId,
-        /// Its file, complete but not synchronised with the disk; `None` if it never began.
-        file: Option<RecordedFile>,
+        /// Its file, complete but not synchronised with the disk. If nobody has spoken, the last
+        /// moments of what was heard.
+        file: RecordedFile,
     },
     /// The file could not be written; the recording is given up.
     Failed {

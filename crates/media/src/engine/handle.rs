@@ -284,6 +284,11 @@ impl StreamHandle {
         self.codec
     }
 
+    /// Whether the far end takes key presses as telephone-events; else it sends them as sound, too.
+    pub fn takes_events(&self) -> bool {
+        self.takes_events
+    }
+
     /// What the stream has done so far; what it sends while it plays may be counted 320 ms later.
     pub fn stats(&self) -> StreamStats {
         self.counters.read()

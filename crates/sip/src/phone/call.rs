@@ -270,6 +270,11 @@ impl PhoneCall {
         stream.play(id, vec![Segment { prompt, repeat: 1 }], true, false).map(drop)
     }
 
+    /// RTP packets that it has sent so far; of what is said one each 20 ms.
+    pub fn packets_sent(&self) -> u64 {
+        self.0.stream().map_or(0, |stream| stream.stats().counts.packets_sent)
+    }
+
     async fn reached(&self, wanted: impl Fn(&CallStage) -> bool) -> CallStage {
         let mut stage = self.0.stage.clone();
         match stage.wait_for(|stage| wanted(stage)).await {

@@ -96,6 +96,11 @@ impl Judge {
                 assert_eq!(self.sequences.front(), Some(operation), "tones out of order");
                 assert!(!tones.is_empty());
             }
+            Output::StartRecording { .. }
+            | Output::FinishRecording(_)
+            | Output::DropRecording(_) => {
+                panic!("no step records: call/tests/recording.rs does")
+            }
             Output::Leg(command) => self.legs.push(command.clone()),
             Output::Conference(request) => panic!("a call between two has none: {request:?}"),
             Output::Bridge(command) => self.bridges.push(*command),
@@ -114,6 +119,7 @@ impl Judge {
             let queue = match operation.kind {
                 OperationKind::SendDtmfTones { .. } => &mut self.sequences,
                 OperationKind::PlayPrompt { .. }
+                | OperationKind::RecordResponse { .. }
                 | OperationKind::CancelMediaProcessing
                 | OperationKind::SubscribeToTone => &mut self.running,
                 OperationKind::Group(_) => panic!("a call between two has none: {operation:?}"),
@@ -131,6 +137,7 @@ impl Judge {
                 return;
             }
             OperationKind::PlayPrompt { .. }
+            | OperationKind::RecordResponse { .. }
             | OperationKind::CancelMediaProcessing
             | OperationKind::SubscribeToTone
             | OperationKind::Group(_) => {}

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     CancelScope, Command, MediaPrompt, OperationId, PlayOptions, PlayoutEvent, PromptEvent,
-    ResultInfo, Shaping, Tone,
+    RecordSettings, ResultInfo, Shaping, Tone,
 };
 
 pub(crate) const ALL: CancelScope = CancelScope::All;
@@ -33,6 +33,23 @@ pub(crate) fn play(name: char, prompts: usize, looping: bool) -> Command {
         options: PlayOptions::default(),
         client_context: Some(format!("context of {name}")),
     }
+}
+
+/// Asks for a recording as Graph does by default, changed by `change`.
+pub(crate) fn record(name: char, change: impl FnOnce(&mut RecordSettings)) -> Command {
+    let mut settings = RecordSettings {
+        prompts: [].into(),
+        barge_in: false,
+        initial_silence: Duration::from_secs(5),
+        max_silence: Duration::from_secs(5),
+        longest: Duration::from_secs(5),
+        beep: true,
+        stop_tones: vec![Tone::Pound],
+        root: "http://127.0.0.1:1".to_owned(),
+    };
+    change(&mut settings);
+    let client_context = Some(format!("context of {name}"));
+    Command::RecordResponse { operation: id(name), settings: settings.into(), client_context }
 }
 
 pub(crate) fn cancel(name: char, scope: CancelScope) -> Command {

@@ -133,6 +133,8 @@ impl Model {
                     self.end_head(8511, true);
                 }
             }
+            // There is no recording that it could be about.
+            Input::Recording(_) => {}
             Input::Tones(TonesEvent::Sent(id)) => self.tones_ended(*id, 0),
             Input::Tones(TonesEvent::Failed(id, result)) => self.tones_ended(*id, result.subcode),
             // The steps make none: what goes beyond Graph has tests of its own.
@@ -206,6 +208,9 @@ impl Model {
                 media_refused?;
                 self.subscribed = true;
                 self.ended.push((*operation, 0));
+            }
+            Command::RecordResponse { .. } => {
+                panic!("no step records: call/tests/recording.rs does")
             }
             Command::SendDtmfTones { operation, .. } => {
                 media_refused?;

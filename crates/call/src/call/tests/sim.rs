@@ -211,6 +211,11 @@ pub(super) fn line(output: &Output) -> String {
         Output::SeekPlayout { operation, position } => {
             format!("seek {} {}", name(*operation), position.as_millis())
         }
+        Output::StartRecording { operation, settings } => {
+            format!("record {} {}s", name(*operation), settings.longest.as_secs())
+        }
+        Output::FinishRecording(operation) => format!("finish {}", name(*operation)),
+        Output::DropRecording(operation) => format!("drop {}", name(*operation)),
         Output::SendTones { operation, tones, delay } => {
             format!("send {} {tones:?} {}", name(*operation), delay.as_millis())
         }
@@ -267,6 +272,13 @@ fn outcome(operation: &Operation) -> String {
             format!(" by {}", format!("{tone:?}").to_lowercase())
         }
         Some(CompletionReason::StoppedBySpeech) => " by speech".into(),
+        Some(CompletionReason::StopToneDetected) => " stop tone".into(),
+        Some(CompletionReason::MaxRecordDurationReached) => " longest".into(),
+        Some(CompletionReason::InitialSilenceTimeout) => " initial silence".into(),
+        Some(CompletionReason::MaxSilenceTimeout) => " max silence".into(),
+        Some(CompletionReason::PlayPromptFailed) => " prompt failed".into(),
+        Some(CompletionReason::PlayBeepFailed) => " beep failed".into(),
+        Some(CompletionReason::MediaReceiveTimeout) => " no media".into(),
     };
     let status = match operation.status {
         OperationStatus::Running => "running",

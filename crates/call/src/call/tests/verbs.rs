@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::sim::{ALL, ANSWER, Sim, cancel, id, play, press, subscribe};
+use super::sim::{ALL, ANSWER, Sim, cancel, id, play, press, record, subscribe};
 use crate::{
     BridgeEvent, Command, GroupCommand, GroupVerb, Input, LegEvent, ParticipantId, PlayControl,
     RecordingStatus, RejectReason, Rejection, Tone,
@@ -21,6 +21,7 @@ transfer              | 8501     | 8501         | -           | -          | 858
 DELETE                | -        | -            | -           | -          | -            | -                | -           | 8528        | 8528
 keepAlive             | 8585     | -            | -           | -          | -            | -                | 8585        | 8528        | 8528
 playPrompt            | 8501     | 8501         | -           | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
+recordResponse        | 8501     | 8501         | -           | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
 cancelMediaProcessing | 8501     | 8501         | -           | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
 subscribeToTone       | 8501     | 8501         | -           | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
 sendDtmfTones         | 8501     | 8501         | -           | 8500       | 8585         | 8585             | 8501        | 8528        | 8528
@@ -41,6 +42,7 @@ fn command(verb: &str) -> Command {
         "transfer" => Command::Transfer { refer: None, is_consultative: false },
         "keepAlive" => Command::KeepAlive,
         "playPrompt" => play('x', 1, false),
+        "recordResponse" => record('x', |_| {}),
         "cancelMediaProcessing" => cancel('y', ALL),
         "subscribeToTone" => subscribe('y'),
         "sendDtmfTones" => press('x', &[Tone::Star]),

@@ -8,6 +8,7 @@ pub(super) mod keep_alive;
 pub(super) mod log_teleconference_device_quality;
 pub(super) mod mute;
 pub(super) mod play_prompt;
+pub(super) mod record_response;
 pub(super) mod redirect;
 pub(super) mod reject;
 pub(super) mod send_dtmf_tones;

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use graphophone_call::{BridgeEvent, Input, KeySource, LegEvent, ResultInfo, Tone};
-use graphophone_media::engine::{PlayoutId, StreamEvent, StreamHandle};
+use graphophone_media::{
+    ear::EarEvent,
+    engine::{PlayoutId, StreamEvent, StreamHandle},
+};
 use graphophone_sip::{LegHandle, LegSignal, Referral};
 use tokio::time::{Instant, sleep_until};
 
 use super::CallTask;
 use crate::engine::{
-    audio::{Audio, News},
+    audio::{Audio, News, Told},
+    recorder::Heard,
     request::Request,
 };
 
@@ -23,6 +27,7 @@ pub(super) enum Wake {
     Bridge(BridgeEvent),
     PlayedOut(PlayoutId),
     Prepared(News),
+    Heard(Heard),
     Dialled(Result<LegHandle, ResultInfo>),
     Drains,
     ServerStops,
@@ -63,8 +68,19 @@ impl CallTask {
                 StreamEvent::TonesStopped(id) => Wake::Input(Audio::tones(id, false)),
             },
             event = self.handover.news() => Wake::Bridge(event),
-            Some(news) = self.audio.news() => Wake::Prepared(news),
             input = self.speech.next() => Wake::Input(input),
+            Some(told) = self.audio.next() => match told {
+                Told::Prompt(news) => Wake::Prepared(news),
+                Told::Heard(Heard::Ear(EarEvent::Tone(code))) => {
+                    match Tone::from_event_code(code)
+                        .and_then(|tone| self.press(tone, KeySource::Sound))
+                    {
+                        Some(press) => press,
+                        None => Box::pin(self.next()).await,
+                    }
+                }
+                Told::Heard(heard) => Wake::Heard(heard),
+            },
             Some(outcome) = &mut self.dialling => {
                 self.dialling = None.into();
                 Wake::Dialled(outcome)

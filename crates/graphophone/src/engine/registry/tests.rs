@@ -14,6 +14,7 @@ use crate::{
     config::{Config, Overrides, Profile},
     engine::{call_task::Dialler, testing::silent_outbox},
     prompts::{self, Guard, GuardSettings},
+    recordings,
 };
 
 const OWNER: (TenantId, AppId) =
@@ -38,6 +39,12 @@ impl Kit {
             outbox,
             prompts: Prompts::new(settings, guard).unwrap(),
             ears: Ears::start(std::num::NonZeroUsize::MIN).unwrap(),
+            recordings: Recordings::open(recordings::Settings {
+                directory: directory.path().join("recordings"),
+                keep: Duration::from_secs(60),
+                disk_budget: 1 << 20,
+            })
+            .unwrap(),
             settings: Settings::default(),
             dial: DialRules::new(&Config::load(Profile::Dev, None, Overrides::new()).unwrap()),
             dial_limits: Default::default(),

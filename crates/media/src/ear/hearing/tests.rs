@@ -76,7 +76,7 @@ impl Rig {
         self.hearing.record(NewRecording { id: ID, file, from: self.now, longest });
     }
 
-    fn finish(&mut self) -> Option<RecordedFile> {
+    fn finish(&mut self) -> RecordedFile {
         self.hearing.finish(ID, self.now, self.now);
         self.listen();
         match self.said.pop() {
@@ -114,7 +114,7 @@ fn a_recording_is_what_was_said_in_real_time() {
     rig.send(&said, 5_000, |_| false);
     rig.wait(ms(1_000));
     let ended = (rig.now - rig.began).as_millis();
-    let file = rig.finish().unwrap();
+    let file = rig.finish();
     let began = rig.recording_began();
     assert!((1_400..=1_700).contains(&began), "300 ms before the speech, but no more: {began}");
     assert_eq!(file.duration().as_millis(), ended - began);
@@ -136,7 +136,7 @@ fn what_is_lost_is_silence_and_shifts_nothing() {
     // One in ten, and 300 ms in a row.
     rig.send(&said, 0, |packet| packet % 10 == 5 || (100..115).contains(&packet));
     let ended = (rig.now - rig.began).as_millis();
-    let file = rig.finish().unwrap();
+    let file = rig.finish();
     assert_eq!(file.duration().as_millis(), ended - rig.recording_began());
     let recorded = rig.recorded();
     let expected = resample(&said, 8_000, RECORDING_RATE);
@@ -148,11 +148,11 @@ fn what_is_lost_is_silence_and_shifts_nothing() {
 }
 
 #[test]
-fn nobody_who_speaks_is_no_recording() {
+fn nobody_who_speaks_is_no_recording_and_one_that_is_ended_has_the_last_moments() {
     let mut rig = Rig::new();
     rig.record(Duration::from_secs(60));
     rig.send(&noise(8_000, -30.0, 5_000, 1), 0, |_| false);
-    assert!(rig.finish().is_none());
+    assert_eq!(rig.finish().duration(), KEPT);
     assert!(rig.said.iter().all(|(_, event)| matches!(event, EarEvent::Hearing)), "{:?}", rig.said);
 }
 
@@ -163,7 +163,7 @@ fn who_speaks_while_the_prompt_ends_is_recorded_from_its_end_on() {
     rig.send(&said[..8_000], 0, |_| false);
     rig.record(ms(2_000));
     rig.send(&said[8_000..], 8_000, |_| false);
-    let file = rig.finish().unwrap();
+    let file = rig.finish();
     assert_eq!(rig.recording_began(), 1_000);
     assert_eq!(file.duration(), ms(2_000), "and never longer than it may be");
     let expected = resample(&said, 8_000, RECORDING_RATE);
