@@ -373,7 +373,7 @@ impl Endpoint {
         let way = self.way(&to.target).await?;
         let (reply, answer) = oneshot::channel();
         self.commands
-            .send(Command::Follow { leg, to, way, reply })
+            .send(Command::Follow { leg, to: Box::new(to), way, reply })
             .await
             .map_err(|_| CallError::Stopped)?;
         answer.await.map_err(|_| CallError::Stopped)?

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Call whom the far end of a leg has referred us to.
     Follow {
         leg: LegId,
-        to: FollowTo,
+        to: Box<FollowTo>,
         way: Way,
         reply: oneshot::Sender<Result<(), CallError>>,
     },

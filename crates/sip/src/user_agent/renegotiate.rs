@@ -112,7 +112,6 @@ impl UserAgent {
 
     /// What we say to an offer, and what it leads to; a refusal has been sent otherwise.
     /// `may_lack` lets an empty body ask for an offer of ours.
-    #[expect(clippy::too_many_arguments, reason = "one request and the ways it came and goes")]
     fn renegotiated(
         &mut self,
         now: Instant,
