@@ -1,5 +1,7 @@
 //! One SIP user agent on its sockets: the only door of this crate.
 
+mod resolve;
+
 use std::{
     collections::{BTreeSet, HashMap},
     fmt, io,
@@ -10,7 +12,6 @@ use std::{
 };
 
 use graphophone_media::engine::Engine;
-use sipx_sip::{Host, Uri, UriTransport};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -19,9 +20,12 @@ use crate::{
     port_pool::PortPool,
     registrar,
     shell::{CallRequest, Command, Media, Shell, Way},
-    transport::{self, Arrival, Links},
-    user_agent::{self, Kept, LegId, RegistrationState, Transport, UserAgent},
+    transport::{self, Links},
+    user_agent::{self, Kept, LegId, RegistrationState, UserAgent},
 };
+
+use resolve::resolve;
+pub(crate) use resolve::{is_registered, resolve_trunk, transport_of};
 
 /// Commands of all clones that wait for the task; callers wait when it is full.
 const COMMANDS: usize = 64;
@@ -29,8 +33,6 @@ const COMMANDS: usize = 64;
 const INCOMING: usize = 1_024;
 /// RFC 3550 §6.2.
 const RTCP_INTERVAL: Duration = Duration::from_secs(5);
-const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
-const LOOKUP_AGAIN: Duration = Duration::from_secs(10);
 
 /// Decides about one incoming call that there is a slot for: `Err` says after how long it may be
 /// tried again, in whole seconds.
@@ -468,53 +470,7 @@ pub fn invited(sip_call_id: &str) -> String {
     Kept::Invited { call_id: sip_call_id.to_owned() }.to_json()
 }
 
-/// Whether a URI means a phone by its user name and not by its contact.
-pub(crate) fn is_registered(uri: &Uri) -> bool {
-    matches!(uri.host(), Some(Host::Name(name)) if name.as_bytes() == b"registered")
-}
-
-/// The transport a URI asks for, if it is one of ours.
-pub(crate) fn transport_of(uri: &Uri) -> Option<Transport> {
-    match uri.selected_transport() {
-        Ok(UriTransport::Udp) => Some(Transport::Udp),
-        Ok(UriTransport::Tcp) => Some(Transport::Tcp),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-/// The address of a URI's host: itself, or the first its name resolves to. Names are looked up for
-/// targets and trunks that our side chose, never for what a peer writes.
-async fn resolve(uri: &Uri) -> Option<SocketAddr> {
-    let port = uri.port().unwrap_or(5060);
-    match uri.host()? {
-        Host::Ip(ip) => Some(SocketAddr::new(*ip, port)),
-        Host::Name(name) => {
-            let name = std::str::from_utf8(name.as_bytes()).ok()?.to_owned();
-            let lookup = tokio::net::lookup_host((name, port));
-            let mut found = tokio::time::timeout(LOOKUP_WITHIN, lookup).await.ok()?.ok()?;
-            found.next()
-        }
-    }
-}
-
 /// Whether `text` is a SIP URI that calls and registrations can go to.
 pub fn is_sip_uri(text: &str) -> bool {
     registrar::callable(text).is_some()
-}
-
-/// Resolves a trunk's name, however long that takes.
-pub(crate) async fn resolve_trunk(index: usize, trunk: Trunk, inbox: mpsc::Sender<Arrival>) {
-    let Some(uri) = trunk.uri.as_deref().and_then(registrar::callable) else {
-        tracing::warn!(trunk = trunk.name, "a trunk without a SIP URI cannot be registered at");
-        return;
-    };
-    while !inbox.is_closed() {
-        if let Some(remote) = resolve(&uri).await {
-            // An error says that the endpoint has stopped.
-            let _ = inbox.send(Arrival::Resolved { trunk: index, remote }).await;
-            return;
-        }
-        tracing::warn!(trunk = trunk.name, "a trunk's host name does not resolve; trying again");
-        tokio::time::sleep(LOOKUP_AGAIN).await;
-    }
 }

@@ -1,5 +1,8 @@
 //! The map of live calls: making them, finding them, asking them.
 
+mod parts;
+mod place;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -8,11 +11,11 @@ use std::{
 
 use futures::FutureExt;
 use graphophone_call::{
-    AppId, Call, CallId, CallState, Command, Operation, OperationId, ResultInfo, Settings, TenantId,
+    AppId, Call, CallId, CallState, Command, Operation, OperationId, Settings, TenantId,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
 use graphophone_media::{ear::Ears, room::Rooms};
-use graphophone_sip::{CallError, Endpoint, LegHandle, LegSinks, OutgoingCall};
+use graphophone_sip::{Endpoint, LegHandle};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -20,18 +23,19 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    admission::Reason,
     bridge::Plan,
     call_task::{CallTask, Line},
-    conference::{ConferenceAudio, ConferenceRules, Conferences},
-    dial::{DialError, DialRules, Route, Target},
+    conference::{ConferenceAudio, Conferences},
+    dial::{DialError, DialRules, Target},
     door::Door,
     ledger::Ledger,
     participants::GroupView,
-    quota::{DialLimits, Permit, Quota, QuotaError},
+    quota::{Permit, Quota},
     request::{CommandError, Once, Request, View},
 };
 use crate::{outbox::Outbox, prompts::Prompts, recordings::Recordings};
+
+pub use parts::{CallsParts, CreateError};
 
 /// Requests waiting for one call's task. A bot that asks for more waits in its HTTP request.
 const REQUESTS: usize = 64;
@@ -106,59 +110,6 @@ pub(super) struct Begun {
     pub(super) once: Option<Once>,
     /// Its place among the outgoing calls of its application.
     pub(super) permit: Option<Permit>,
-}
-
-/// What a [`Calls`] is made of.
-pub struct CallsParts {
-    /// Where facts become durable.
-    pub store: graphophone_store::Store,
-    /// Where notifications go.
-    pub outbox: Outbox,
-    /// Where audio comes from.
-    pub prompts: Prompts,
-    /// Who listens to far ends.
-    pub ears: Ears,
-    /// Where what was heard is kept.
-    pub recordings: Recordings,
-    /// Times and limits of every call.
-    pub settings: Settings,
-    /// What may be dialled.
-    pub dial: DialRules,
-    /// How much one application may dial.
-    pub dial_limits: DialLimits,
-    /// Most calls at one time.
-    pub max_calls: usize,
-    /// Whether the load leaves room for new ones.
-    pub door: Door,
-    /// What there is to know of conferences.
-    pub conferences: ConferenceRules,
-    /// Whether far ends are asked to transfer calls themselves (REFER).
-    pub refers: bool,
-}
-
-/// Why a call is not made. Nothing was dialled or stored.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// The target is refused.
-    #[error(transparent)]
-    Dial(#[from] DialError),
-    /// The application dials too much.
-    #[error(transparent)]
-    Quota(#[from] QuotaError),
-    /// The server has as many calls as it is allowed.
-    #[error("The server is at its limit of calls (limits.calls): try again later")]
-    TooManyCalls,
-    /// The server is at its limit of load.
-    #[error("The server takes no more calls for now: {reason}")]
-    Overloaded {
-        /// What is at its limit.
-        reason: Reason,
-        /// When it may be tried again, in whole seconds.
-        retry_after: Duration,
-    },
-    /// The call could not be made durable.
-    #[error(transparent)]
-    Command(#[from] CommandError),
 }
 
 impl Calls {
@@ -485,60 +436,6 @@ impl Calls {
 }
 
 impl Shared {
-    pub(super) async fn place_call(
-        self: Arc<Self>,
-        route: Route,
-        app: AppId,
-        ring_timeout: Duration,
-        sip_call_id: String,
-        sinks: LegSinks,
-    ) -> Result<LegHandle, ResultInfo> {
-        let from = (app.to_string(), None);
-        self.place_call_as(route, from, ring_timeout, sip_call_id, sinks).await
-    }
-
-    /// The same in another name: user part and display name of our From.
-    pub(super) async fn place_call_as(
-        self: Arc<Self>,
-        route: Route,
-        from: (String, Option<String>),
-        ring_timeout: Duration,
-        sip_call_id: String,
-        sinks: LegSinks,
-    ) -> Result<LegHandle, ResultInfo> {
-        let sip = self
-            .sip
-            .get()
-            .ok_or_else(|| ResultInfo::of_call(500, 9001, "SIP is not configured (sip.listen)."))?;
-        let (target, trunk) = match route {
-            Route::Uri { uri, trunk } => (uri, trunk),
-            Route::Registered { user_id } => {
-                let contact = sip.contact_of(&user_id).await.ok_or_else(|| {
-                    ResultInfo::of_call(480, 10037, "No phone is registered for this user.")
-                })?;
-                (contact, None)
-            }
-        };
-        let call = OutgoingCall {
-            replaces: None,
-            target,
-            trunk,
-            from_user: from.0,
-            from_display: from.1,
-            ring_timeout,
-            sip_call_id: Some(sip_call_id),
-            sinks,
-        };
-        sip.call(call).await.map_err(|error| {
-            let (code, subcode) = match error {
-                CallError::PeerUnresolved(_) => (480, 10076),
-                CallError::NoPort => (503, 9001),
-                CallError::BotBadTarget(_) | CallError::Stopped => (500, 9001),
-            };
-            ResultInfo::of_call(code, subcode, &format!("The call cannot be placed: {error}."))
-        })
-    }
-
     fn find(&self, owner: (TenantId, AppId), id: CallId) -> Option<(Entry, View)> {
         let entry = self.lock().get(&id).cloned()?;
         let view = entry.view.borrow().clone();

@@ -3,6 +3,7 @@
 mod books;
 mod layers;
 mod live;
+mod setup;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -35,7 +36,7 @@ use crate::{
     dtmf::EVENT_LEN,
     rtcp::MAX_COMPOUND_LEN,
     rtp::{self, HEADER_LEN, Header},
-    srtp::{Protect, SrtpKeys, Unprotect},
+    srtp::Protect,
 };
 
 /// Packets that may leave together after a late tick; more would overrun jitter buffers.
@@ -53,44 +54,8 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0
 /// Deadlines this close are served with those that are due, so that many streams cost few wakes.
 pub(super) const EARLY: Duration = WIDTH;
 
-/// Everything a stream needs but its sockets.
-pub(super) struct StreamSetup {
-    pub(super) remote: Remote,
-    pub(super) codec: Codec,
-    pub(super) payload_type: u8,
-    pub(super) telephone_event: Option<u8>,
-    pub(super) ssrc: u32,
-    pub(super) first_sequence: u16,
-    pub(super) first_timestamp: u32,
-    pub(super) cname: String,
-    pub(super) rtcp_interval: Duration,
-    pub(super) events: mpsc::Sender<StreamEvent>,
-    pub(super) tap: Option<std::sync::mpsc::SyncSender<TappedPacket>>,
-    pub(super) srtp: Option<Srtp>,
-    /// See [`super::StreamConfig::media_timeout`].
-    pub(super) media_timeout: Option<Duration>,
-    pub(super) counters: Arc<StreamCounters>,
-    /// Set by an owner who goes while the command queue is full.
-    pub(super) abandoned: Arc<AtomicBool>,
-}
-
-/// The SRTP contexts of both directions.
-pub(super) struct Srtp {
-    protect: Box<Protect>,
-    unprotect: Box<Unprotect>,
-}
-
-impl Srtp {
-    /// Derives the session keys: work for the owner's thread, not for the engine's.
-    pub(super) fn new(keys: &SrtpKeys) -> Self {
-        Self {
-            protect: Box::new(Protect::new(&keys.local)),
-            unprotect: Box::new(Unprotect::new(&keys.remote)),
-        }
-    }
-}
-
 pub(super) use layers::LayerCommand;
+pub(super) use setup::{Srtp, StreamSetup};
 
 /// What an owner asks of its stream.
 pub(super) enum StreamCommand {

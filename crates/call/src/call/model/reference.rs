@@ -1,5 +1,7 @@
 //! The reference model: how a call must stand after each input.
 
+mod transfers;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
@@ -9,8 +11,8 @@ use super::Setting;
 use super::judge::{Playout, media};
 use super::named::ALL;
 use crate::{
-    BridgeCommand, BridgeEvent, CallState, Command, GroupCommand, GroupVerb, Input, LegCommand,
-    LegEvent, OperationId, PlayoutEvent, PromptEvent, ReferTo, RejectReason, Rejection, TonesEvent,
+    BridgeCommand, CallState, Command, GroupCommand, GroupVerb, Input, LegCommand, LegEvent,
+    OperationId, PlayoutEvent, PromptEvent, ReferTo, RejectReason, Rejection, TonesEvent,
 };
 
 /// One operation of the model: per prompt nothing, its playing time, or broken.
@@ -339,65 +341,6 @@ impl Model {
             )
             | (Terminating | Terminated, LegEvent::Media { .. }) => {}
         }
-    }
-
-    fn bridge(&mut self, now: Instant, event: &BridgeEvent) {
-        use CallState::{Redirecting, TransferAccepted, Transferring};
-        if !self.bridging {
-            return;
-        }
-        match (self.state, event) {
-            (Transferring, BridgeEvent::Ringing) => self.accept(),
-            (Transferring | TransferAccepted, BridgeEvent::Answered) => {
-                self.accept();
-                self.bridges.push(BridgeCommand::Join);
-                self.bridging = false;
-                self.over(7015, "transferred");
-            }
-            (Transferring | TransferAccepted, BridgeEvent::Failed(_)) => self.back(),
-            (Redirecting, BridgeEvent::Answered) => {
-                self.legs.push(LegCommand::Answer);
-                self.timers.insert("net", now + self.setting.settings.terminate_within);
-            }
-            (Redirecting, BridgeEvent::Failed(cause)) => {
-                let busy = cause.code == 486;
-                let reason = if busy { RejectReason::Busy } else { RejectReason::None };
-                self.legs.push(LegCommand::Reject(reason));
-                self.over(cause.subcode, "redirected");
-            }
-            _ => {}
-        }
-    }
-
-    fn dial(&mut self) {
-        self.bridging = true;
-        self.bridges.push(BridgeCommand::Dial);
-    }
-
-    fn abandon(&mut self) {
-        if std::mem::take(&mut self.bridging) {
-            self.bridges.push(BridgeCommand::Abandon);
-        }
-    }
-
-    fn accept(&mut self) {
-        if self.state == CallState::Transferring {
-            self.state = CallState::TransferAccepted;
-            self.call_told.push("transferAccepted");
-        }
-    }
-
-    fn back(&mut self) {
-        self.bridging = false;
-        self.state = CallState::Established;
-        self.call_told.push("transfer failed");
-    }
-
-    fn over(&mut self, subcode: u32, told: &'static str) {
-        self.end = Some(subcode);
-        self.cut_all();
-        self.state = CallState::Terminated;
-        self.call_told.push(told);
     }
 
     fn prompt(&mut self, id: OperationId, index: usize, outcome: Result<Duration, ()>) {
