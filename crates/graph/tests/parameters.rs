@@ -6,8 +6,8 @@ use graphophone_graph::{
     action::{
         add_large_gallery_view, answer, cancel_media_processing, change_screen_sharing_role,
         configure_mixer, control, invite, log_teleconference_device_quality, mute, mute_all,
-        play_prompt, reject, send_dtmf_tones, start_hold_music, subscribe_to_tone,
-        update_recording_status,
+        play_prompt, record_response, redirect, reject, send_dtmf_tones, start_hold_music,
+        subscribe_to_tone, transfer, update_recording_status,
     },
     csdl::{ACTIONS, Action, item_of},
     path::ControlAction,
@@ -64,6 +64,20 @@ fn reader(action: &Action) -> Option<(Parse, Value)> {
             (reader!(log_teleconference_device_quality), json!({ "quality": quality }))
         }
         "playPrompt" => (reader!(play_prompt), json!({ "prompts": [prompt] })),
+        "recordResponse" | "record" => (
+            |body, version, compat| {
+                let name = record_response::Name::RecordResponse;
+                record_response::parse(body, name, "https://calls", version, compat).map(drop)
+            },
+            json!({ "prompts": [prompt] }),
+        ),
+        "redirect" => {
+            (reader!(redirect), json!({ "targets": [{ "identity": { "user": { "id": "u" } } }] }))
+        }
+        "transfer" => (
+            reader!(transfer),
+            json!({ "transferTarget": { "identity": { "user": { "id": "u" } } } }),
+        ),
         "reject" => (reader!(reject), json!({})),
         "sendDtmfTones" => (reader!(send_dtmf_tones), json!({ "tones": ["tone1"] })),
         "subscribeToTone" => (reader!(subscribe_to_tone), json!({})),

@@ -1,6 +1,6 @@
 //! The actions and their parameters.
 
-use super::{Action, LATER, Row, Since, member};
+use super::{Action, Row, Since, member};
 
 /// All of them.
 pub const ACTIONS: &[Action] = &[
@@ -134,11 +134,14 @@ pub const ACTIONS: &[Action] = &[
             member("playBeep", "Edm.Boolean"),
             member("stopTones", "Collection(Edm.String)"),
             member("clientContext", "Edm.String"),
-            member("streamWhileRecording", "Edm.Boolean").beta(),
+            member("streamWhileRecording", "Edm.Boolean").beta().is(Row::ignored(
+                "a recording can be downloaded when it is complete",
+                "every_parameter_of_an_action_is_read_and_named_when_it_is_wrong",
+            )),
         ],
         returns: Some("recordOperation"),
         since: Since::V1,
-        row: LATER,
+        row: Row::done("a_recording_is_what_was_said_until_the_stop_tone"),
     },
     Action {
         name: "redirect",
@@ -147,13 +150,21 @@ pub const ACTIONS: &[Action] = &[
             member("targets", "Collection(invitationParticipantInfo)").required(),
             member("timeout", "Edm.Int32"),
             member("callbackUri", "Edm.String"),
-            member("maskCallee", "Edm.Boolean").beta(),
+            member("maskCallee", "Edm.Boolean").beta().is(Row::ignored(
+                "all targets ring at once, and see the bot's id if it says so",
+                "every_parameter_of_an_action_is_read_and_named_when_it_is_wrong",
+            )),
             member("maskCaller", "Edm.Boolean").beta(),
-            member("targetDisposition", "callDisposition").beta(),
+            member("targetDisposition", "callDisposition").beta().is(Row::ignored(
+                "all targets ring at once, and see the bot's id if it says so",
+                "every_parameter_of_an_action_is_read_and_named_when_it_is_wrong",
+            )),
         ],
         returns: None,
         since: Since::V1,
-        row: LATER,
+        row: Row::done(
+            "of_several_targets_the_first_to_answer_has_the_call_and_the_others_stop_ringing",
+        ),
     },
     Action {
         name: "reject",
@@ -188,11 +199,14 @@ pub const ACTIONS: &[Action] = &[
         bound_to: "call",
         parameters: &[
             member("transferTarget", "invitationParticipantInfo").required(),
-            member("transferee", "participantInfo"),
+            member("transferee", "participantInfo").is(Row::ignored(
+                "a group call cannot be transferred",
+                "every_parameter_of_an_action_is_read_and_named_when_it_is_wrong",
+            )),
         ],
         returns: None,
         since: Since::V1,
-        row: LATER,
+        row: Row::done("a_blind_transfer_by_refer_leaves_two_phones_talking"),
     },
     Action {
         name: "unmute",
@@ -309,7 +323,7 @@ pub const ACTIONS: &[Action] = &[
         parameters: &[member("clientContext", "Edm.String")],
         returns: Some("recordOperation"),
         since: Since::Beta,
-        row: LATER,
+        row: Row::done("the_old_name_and_what_is_wrong_with_a_body"),
     },
     Action {
         name: "unmute",

@@ -1,6 +1,6 @@
 //! Calls, and what is only part of them.
 
-use super::{FUTURE, LATER, Row, Type, complex, entity, enumeration, member, root};
+use super::{FUTURE, Row, Type, complex, entity, enumeration, member, root};
 
 pub(super) const TYPES: &[Type] = &[
     root(
@@ -88,16 +88,24 @@ pub(super) const TYPES: &[Type] = &[
             member("incoming", "0"),
             member("establishing", "1"),
             member("established", "3"),
-            member("hold", "4").is(LATER),
-            member("transferring", "5").is(LATER),
-            member("transferAccepted", "6").is(LATER),
-            member("redirecting", "7").is(LATER),
+            member("hold", "4").is(Row::refused(
+                "established, with mediaState inactive",
+                "a_call_shows_its_state_while_it_lives",
+            )),
+            member("transferring", "5")
+                .is(Row::done("a_blind_transfer_by_refer_leaves_two_phones_talking")),
+            member("transferAccepted", "6")
+                .is(Row::done("a_blind_transfer_by_refer_leaves_two_phones_talking")),
+            member("redirecting", "7").is(Row::done(
+                "of_several_targets_the_first_to_answer_has_the_call_and_the_others_stop_ringing",
+            )),
             member("terminating", "8"),
             member("terminated", "9"),
             member("unknownFutureValue", "10").is(FUTURE),
-            member("ringing", "2")
-                .beta()
-                .is(Row::refused("establishing says it", "a_call_shows_its_state_while_it_lives")),
+            member("ringing", "2").beta().is(Row::differs(
+                "told once by a notification; GET says establishing",
+                "the_ringing_of_whom_the_bot_calls_is_told_once",
+            )),
         ],
     ),
     enumeration(

@@ -225,9 +225,6 @@ impl Row {
 const FUTURE: Row =
     Row::refused("never sent, and not taken", "no_placeholder_of_an_enumeration_is_taken");
 
-/// What this server does not have yet.
-const LATER: Row = Row::refused("not yet: 405 8520", "unknown_paths_ids_and_verbs_are_told_apart");
-
 const fn member(name: &'static str, of: &'static str) -> Member {
     let since = Since::V1;
     Member { name, of, is_required: false, is_navigation: false, since, own: None }

@@ -1,6 +1,6 @@
 //! Operations: what an action began.
 
-use super::{FUTURE, LATER, Member, Row, Type, complex, entity, enumeration, member};
+use super::{FUTURE, Member, Row, Type, complex, entity, enumeration, member};
 
 pub(super) const TYPES: &[Type] = &[
     entity(
@@ -57,7 +57,7 @@ pub(super) const TYPES: &[Type] = &[
     .open(),
     entity(
         "recordOperation",
-        LATER,
+        Row::done("a_recording_is_what_was_said_until_the_stop_tone"),
         &[member("recordingAccessToken", "Edm.String"), member("recordingLocation", "Edm.String")],
     )
     .derives("commsOperation")

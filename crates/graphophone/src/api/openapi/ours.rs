@@ -30,6 +30,7 @@ enum Gives {
     Text,
     Json,
     Wav,
+    Bytes,
 }
 
 /// One route with one method.
@@ -100,6 +101,7 @@ const ALL: &[Endpoint] = &[
     get("/healthz", "The process answers", Gives::Text),
     get("/readyz", "New calls are taken", Gives::Text).refuses(&[503]),
     get("/openapi.json", "This document", Gives::Json),
+    get("/recordings/{id}", "A recording, for its own token", Gives::Bytes).refuses(&[401, 404]),
     get("/graphophone/v1/deliveries", "The delivery log", Gives::Json)
         .operators(&[400, 503])
         .query(FILTER),
@@ -170,6 +172,10 @@ fn operation(endpoint: &Endpoint) -> Value {
         Gives::Nothing => ("", None),
         Gives::Text => ("text/plain", Some(json!({ "type": "string" }))),
         Gives::Json => ("application/json", Some(json!({ "type": "object" }))),
+        Gives::Bytes => {
+            let file = json!({ "type": "string", "format": "binary" });
+            ("application/octet-stream", Some(file))
+        }
         Gives::Wav => ("audio/wav", Some(json!({ "type": "string", "format": "binary" }))),
     };
     let mut responses: Map<String, Value> = endpoint
