@@ -168,10 +168,11 @@ fn recording(operation: &Operation, recorded: Option<&Recorded>) -> Value {
 /// Graph's text for an operation's completion reason: recordOperation has words of its own.
 fn reason_name(operation: &Operation) -> Option<&'static str> {
     let is_recording = matches!(operation.kind, OperationKind::RecordResponse { .. });
-    operation.completion_reason.map(|reason| match reason {
-        CompletionReason::Unknown if is_recording => "unspecifiedError",
-        CompletionReason::MediaOperationCanceled if is_recording => "operationCanceled",
-        reason => completion_name(reason),
+    let reason = operation.completion_reason?;
+    Some(match (is_recording, reason) {
+        (true, CompletionReason::Unknown) => "unspecifiedError",
+        (true, CompletionReason::MediaOperationCanceled) => "operationCanceled",
+        (true | false, _) => completion_name(reason),
     })
 }
 

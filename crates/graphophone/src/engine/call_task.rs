@@ -10,8 +10,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures::future::{BoxFuture, OptionFuture};
 use graphophone_call::{
-    Call, CallState, Command, ConferenceEvent, ConferenceRequest, GroupCommand, Input, KeySources,
-    LegCommand, LegEvent, Notification, Operation, OperationId, Output, ResultInfo,
+    Call, CallState, Command, GroupCommand, Input, KeySources, LegEvent, Operation, OperationId,
+    ResultInfo,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
 use graphophone_media::engine::StreamEvent;
@@ -26,14 +26,13 @@ use tracing::{debug, error, info, trace, warn};
 use super::{
     audio::Audio,
     backlog::{Backlog, Change, is_lasting},
-    bridge::Plan,
     conference::Place,
     ledger::{Entry, unix_millis},
     participants::GroupView,
     quota::Permit,
     recorder::Recorder,
     registry::{Listed, Shared},
-    request::{CommandError, Once, Reply, Request, View},
+    request::{CommandError, Once, Reply, Request, View, Wish},
     speech::SpeechWatch,
 };
 use handover::Handover;
@@ -52,14 +51,6 @@ pub(super) enum Line {
 /// Dials, and says how that went. Dropping what it returns gives the call up.
 pub(super) type Dialler = Box<dyn FnOnce(LegSinks) -> Dialling + Send>;
 type Dialling = BoxFuture<'static, Result<LegHandle, ResultInfo>>;
-
-/// A bot's command, with what comes along.
-struct Wish {
-    command: Command,
-    details: Option<Arc<CallDetails>>,
-    once: Option<Once>,
-    plan: Option<Plan>,
-}
 
 pub(super) struct CallTask {
     call: Call,
@@ -253,10 +244,7 @@ impl CallTask {
                 Some(input) => self.handle(input).await,
                 None => Ok(()),
             },
-            Request::Command { command, details, once, plan, reply } => {
-                let wish = Wish { command, details, once, plan };
-                self.handle_command(wish, reply).await
-            }
+            Request::Command { wish, reply } => self.handle_command(*wish, reply).await,
         }
     }
 

@@ -31,7 +31,7 @@ use super::{
     ledger::Ledger,
     participants::GroupView,
     quota::{Permit, Quota},
-    request::{CommandError, Once, Request, View},
+    request::{CommandError, Once, Request, View, Wish},
 };
 use crate::{outbox::Outbox, prompts::Prompts, recordings::Recordings};
 
@@ -327,7 +327,8 @@ impl Calls {
         let (entry, _) = self.shared.find(owner, id).ok_or(CommandError::NotFound)?;
         let (reply, answer) = oneshot::channel();
         let details = details.map(Arc::new);
-        let request = Request::Command { command, details, once, plan: None, reply };
+        let wish = Box::new(Wish { command, details, once, plan: None });
+        let request = Request::Command { wish, reply };
         entry.requests.send(request).await.map_err(|_| CommandError::NotFound)?;
         answer.await.unwrap_or(Err(CommandError::NotFound))
     }
@@ -344,7 +345,8 @@ impl Calls {
         let (entry, _) = self.shared.find(owner, id).ok_or(CommandError::NotFound)?;
         let (reply, answer) = oneshot::channel();
         let (details, plan) = (details.map(Arc::new), Some(plan));
-        let request = Request::Command { command, details, once: None, plan, reply };
+        let wish = Box::new(Wish { command, details, once: None, plan });
+        let request = Request::Command { wish, reply };
         entry.requests.send(request).await.map_err(|_| CommandError::NotFound)?;
         answer.await.unwrap_or(Err(CommandError::NotFound)).map(drop)
     }

@@ -42,17 +42,20 @@ impl View {
 /// Where the answer to a command goes: the operation it made, if it made one.
 pub(super) type Reply = oneshot::Sender<Result<Option<Operation>, CommandError>>;
 
+/// A bot's command, with what comes along.
+pub(super) struct Wish {
+    pub(super) command: Command,
+    /// They replace the call's, if it is accepted.
+    pub(super) details: Option<Arc<CallDetails>>,
+    pub(super) once: Option<Once>,
+    /// Whom the call is handed on to, if that is what the command asks for.
+    pub(super) plan: Option<Plan>,
+}
+
 /// What others ask of a call's task.
 pub(super) enum Request {
-    /// A bot's command; `details` replace the call's, if it is accepted.
-    Command {
-        command: Command,
-        details: Option<Arc<CallDetails>>,
-        once: Option<Once>,
-        /// Whom the call is handed on to, if that is what the command asks for.
-        plan: Option<Plan>,
-        reply: Reply,
-    },
+    /// A bot's command.
+    Command { wish: Box<Wish>, reply: Reply },
     /// Another call of the same bot takes over the far end of this one, if it is established;
     /// else the reply is dropped.
     GiveLeg { reply: oneshot::Sender<Carried> },

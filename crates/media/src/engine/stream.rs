@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     Now, PlayoutId, PlayoutProgress, Remote, Segment, StreamEvent, TappedPacket, TonesId,

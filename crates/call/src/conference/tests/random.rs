@@ -113,7 +113,13 @@ impl Judge {
                 self.rosters.remove(&bot);
                 self.running.retain(|_, of| *of != bot);
             }
-            _ => {}
+            LegEvent::Ringing
+            | LegEvent::Answered
+            | LegEvent::Media { .. }
+            | LegEvent::Tone(_)
+            | LegEvent::ReferAccepted
+            | LegEvent::ReferRefused
+            | LegEvent::ReferEnded(_) => {}
         }
     }
 }

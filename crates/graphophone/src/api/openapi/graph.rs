@@ -160,8 +160,7 @@ fn shape(method: &str, route: Route, template: &str, version: ApiVersion) -> Sha
         options: if is_key { OF_ONE } else { OF_LIST },
         refusals: &[],
     };
-    let (what, entity) = match template.split('/').filter(|part| !part.starts_with('{')).next_back()
-    {
+    let (what, entity) = match template.split('/').rfind(|part| !part.starts_with('{')) {
         Some("participants") => ("participants", "participant"),
         Some("audioRoutingGroups") => ("audio routing groups", "audioRoutingGroup"),
         Some("operations") => ("operations", "commsOperation"),

@@ -102,7 +102,7 @@ impl CallTask {
 
     /// What is to be kept of dialogs once the call is over: those of a bridge, if it ends in one.
     pub(super) fn dialogs_at_end(&mut self, effects: &[Output]) {
-        let joins = effects.iter().any(|effect| *effect == Output::Bridge(BridgeCommand::Join));
+        let joins = effects.contains(&Output::Bridge(BridgeCommand::Join));
         if !joins {
             self.dialog = None;
             return;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     config::{Config, Overrides, Profile},
-    engine::{call_task::Dialler, testing::silent_outbox},
+    engine::{call_task::Dialler, conference::ConferenceRules, testing::silent_outbox},
     prompts::{self, Guard, GuardSettings},
     recordings,
 };
