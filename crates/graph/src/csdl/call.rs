@@ -109,6 +109,17 @@ pub(super) const TYPES: &[Type] = &[
         ],
     ),
     enumeration(
+        "callDisposition",
+        Row::ignored("all targets ring at once", "masks_are_of_beta_only"),
+        &[
+            member("default", "0"),
+            member("simultaneousRing", "1"),
+            member("forward", "2"),
+            member("unknownFutureValue", "3").is(FUTURE),
+        ],
+    )
+    .beta(),
+    enumeration(
         "callDirection",
         Row::done("an_incoming_call_tells_who_calls_whom"),
         &[member("incoming", "0"), member("outgoing", "1")],

@@ -195,7 +195,7 @@ async fn unknown_paths_ids_and_verbs_are_told_apart() {
         (Method::POST, format!("{call}/mute"), 400, "8548"),
         (Method::GET, format!("{call}/participants/{UNKNOWN}"), 404, "8558"),
         (Method::POST, format!("{call}/participants"), 405, "8573"),
-        (Method::POST, format!("{call}/recordResponse"), 405, "8520"),
+        (Method::POST, format!("{call}/startRecording"), 405, "8520"),
         (Method::GET, format!("{call}/contentSharingSessions"), 405, "8520"),
         (Method::POST, "/v1.0/$metadata".to_owned(), 405, "8573"),
         (Method::GET, "/v1.0/$batch".to_owned(), 405, "8573"),

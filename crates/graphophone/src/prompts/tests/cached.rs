@@ -386,7 +386,11 @@ async fn a_file_that_vanished_is_fetched_again() {
         play(&fixture, 1, prompt).await.unwrap();
     }
     for file in std::fs::read_dir(fixture.directory.path().join("prompts")).unwrap() {
-        std::fs::remove_file(file.unwrap().path()).unwrap();
+        let path = file.unwrap().path();
+        // Uploads have a folder of their own.
+        if path.is_file() {
+            std::fs::remove_file(path).unwrap();
+        }
     }
     let error = play(&fixture, 1, &prompts[0]).await.unwrap_err();
     assert!(matches!(error, PrepareError::Internal { .. }), "{error:?}");
