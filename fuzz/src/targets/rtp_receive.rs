@@ -116,7 +116,10 @@ fn play(input: &mut Unstructured<'_>) -> Result<()> {
                 StreamEvent::Receiving => {}
                 // Told when nothing came for a minute.
                 StreamEvent::Silent => {}
-                StreamEvent::Finished(_) | StreamEvent::Stopped(_) => panic!("nothing is played"),
+                StreamEvent::Finished(_)
+                | StreamEvent::Stopped(_)
+                | StreamEvent::TonesSent(_)
+                | StreamEvent::TonesStopped(_) => panic!("nothing is played or pressed"),
             }
         }
     }

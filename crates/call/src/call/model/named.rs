@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     CancelScope, Command, MediaPrompt, OperationId, PlayOptions, PlayoutEvent, PromptEvent,
-    RecordSettings, ResultInfo, Shaping, Tone,
+    ResultInfo, Shaping, Tone,
 };
 
 pub(crate) const ALL: CancelScope = CancelScope::All;
@@ -36,8 +36,9 @@ pub(crate) fn play(name: char, prompts: usize, looping: bool) -> Command {
 }
 
 /// Asks for a recording as Graph does by default, changed by `change`.
-pub(crate) fn record(name: char, change: impl FnOnce(&mut RecordSettings)) -> Command {
-    let mut settings = RecordSettings {
+#[cfg(test)]
+pub(crate) fn record(name: char, change: impl FnOnce(&mut crate::RecordSettings)) -> Command {
+    let mut settings = crate::RecordSettings {
         prompts: [].into(),
         barge_in: false,
         initial_silence: Duration::from_secs(5),

@@ -192,24 +192,29 @@ fn shape(method: &str, route: Route, template: &str, version: ApiVersion) -> Sha
         },
         _ => match ACTIONS.iter().find(|action| action.name == last && is_of(action, template)) {
             // Known, and never taken.
-            Some(action) if !action.is_served(version) => Shape {
+            Some(action) if !action.is_served(ApiVersion::Beta) => Shape {
                 summary: format!("The action {last}, which is refused"),
-                body: Some(csdl::parameters(action, version)),
+                body: Some(json!({ "type": "object" })),
                 needs_body: false,
                 status: 405,
                 answer: Some(json!({ "$ref": "#/components/schemas/error" })),
                 options: &[],
                 refusals: &[],
             },
-            Some(action) => Shape {
-                summary: format!("The action {last}"),
-                body: (!action.parameters.is_empty()).then(|| csdl::parameters(action, version)),
-                needs_body: action.served_parameters(version).any(|p| p.is_required),
-                status: success(last),
-                answer: action.returns.map(of),
-                options: &[],
-                refusals: &[405],
-            },
+            Some(action) => {
+                // Open mode takes on v1.0 what only beta declares.
+                let version = if action.is_served(version) { version } else { ApiVersion::Beta };
+                let takes = !action.parameters.is_empty();
+                Shape {
+                    summary: format!("The action {last}"),
+                    body: takes.then(|| csdl::parameters(action, version)),
+                    needs_body: action.served_parameters(version).any(|p| p.is_required),
+                    status: success(last),
+                    answer: action.returns.map(|name| csdl::reference(version, name)),
+                    options: &[],
+                    refusals: &[405],
+                }
+            }
             // A POST to a collection makes one.
             None => Shape {
                 summary: format!("Make one of the {what}"),
