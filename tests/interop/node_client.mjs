@@ -115,7 +115,9 @@ async function work() {
 
     const mine = heard.filter((one) => one.call === call.id);
     const names = mine.map((one) => one.name);
-    check(names.join() === ["updated establishing", "updated established",
+    // SDKs of v1.0 know no state ringing.
+    const ringing = version === "beta" ? ["updated ringing"] : [];
+    check(names.join() === ["updated establishing", ...ringing, "updated established",
       "updated established+active", "deleted operation completed", "deleted operation failed",
       "updated terminating", "deleted terminated"].join(),
     say("the notifications came in order, each once"), names);

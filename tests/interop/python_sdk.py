@@ -87,7 +87,9 @@ class Bot:
         await self.heard(call.id, "deleted terminated")
         await self.check_gone(one, say)
         names = [n.name for n in self.hook.of(call.id)]
-        check(names == ["updated establishing", "updated established",
+        # SDKs of v1.0 know no state ringing.
+        ringing = ["updated ringing"] if self.package == "msgraph_beta" else []
+        check(names == ["updated establishing", *ringing, "updated established",
                         "updated established+active", "deleted operation completed",
                         "deleted operation failed", "updated terminating", "deleted terminated"],
               say("the notifications came in order, each once"), names)
