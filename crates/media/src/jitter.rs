@@ -5,7 +5,7 @@
 //!
 //! The delay is as short as the arrivals allow. A first packet is played at the first frame that is
 //! due [`Cushion::least`] after its arrival. Packets that come too late twice within
-//! [`WINDOW`] make the buffer wait a frame longer, up to [`Cushion::most`]; when the earliest-needed
+//! `WINDOW` make the buffer wait a frame longer, up to [`Cushion::most`]; when the earliest-needed
 //! packet of a window had more than a frame too much time, a frame is left out, a quiet one if there
 //! is any. Both also follow a far end whose clock is not ours.
 

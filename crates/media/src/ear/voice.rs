@@ -74,7 +74,7 @@ pub struct Voice {
 }
 
 impl Voice {
-    /// Listens to a signal of `rate` Hz, at least [`PITCH_RATE`].
+    /// Listens to a signal of `rate` Hz, at least `PITCH_RATE`.
     pub fn new(rate: u32) -> Self {
         Self {
             frame: (rate / 100).max(1) as usize,

@@ -1,6 +1,6 @@
 //! Rooms: conversations of several streams, each of which hears the others.
 //!
-//! A room is a [`Mixer`](mixer::Mixer) with its members. A member is a stream that has joined: what
+//! A room is a `Mixer` (`mixer.rs`) with its members. A member is a stream that has joined: what
 //! its far end says comes by a tap and a jitter buffer, what its far end hears goes by a
 //! [`Feed`](crate::engine::Feed). Rooms live on threads of their own, each room on one for its
 //! lifetime, and are mixed every 20 ms, on absolute deadlines.

@@ -19,7 +19,7 @@ use crate::{
     recordings::Recordings,
 };
 
-/// What a [`Calls`] is made of.
+/// What a [`Calls`](super::Calls) is made of.
 pub struct CallsParts {
     /// Where facts become durable.
     pub store: graphophone_store::Store,
