@@ -377,3 +377,28 @@ async fn a_far_end_without_telephone_events_gets_the_keys_as_sound() {
     assert_eq!(keys, [7, 7, 11, 14]);
     assert!(phone.heard().events.is_empty() && phone.heard().foreign == 0);
 }
+
+#[tokio::test]
+async fn keys_as_sound_are_told_of_a_far_end_without_telephone_events() {
+    let server = TestServer::start().await;
+    let mut bot = server.bot().await;
+    let phone = WirePhone::start().await;
+    let call = bot.call(phone.identity(), &[]).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
+    subscribe(&bot, &call).await;
+    let pressed = [1, 1, 10, 0, 15, 5];
+    let mut samples = vec![0_i16; 1_600];
+    for code in pressed {
+        let (row, column) =
+            (0..16).map(|n| (n / 4, n % 4)).find(|(r, c)| KEYS[*r][*c] == code).unwrap();
+        // 100 ms, and as much silence.
+        samples.extend((0..800).map(|n| {
+            let wave = |hertz: f64| (std::f64::consts::TAU * hertz * f64::from(n) / RATE).sin();
+            (6_000.0 * (wave(ROWS[row]) + wave(COLUMNS[column]))) as i16
+        }));
+        samples.extend([0; 800]);
+    }
+    phone.speak(&SampleCodec::Pcma.encode(&samples)).await;
+    assert_eq!(tones(&mut bot, pressed.len()).await, told_as(pressed));
+    assert_silence(&mut bot).await;
+}
