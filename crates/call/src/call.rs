@@ -53,6 +53,23 @@ pub enum CallState {
     Terminated,
 }
 
+impl CallState {
+    /// Whether what needs an established call may be asked for.
+    ///
+    /// # Errors
+    /// [`Rejection`]: why not.
+    pub fn check_established(self) -> Result<(), Rejection> {
+        match self {
+            Self::Established => Ok(()),
+            Self::Incoming | Self::Establishing | Self::Redirecting => {
+                Err(Rejection::NotEstablished)
+            }
+            Self::Transferring | Self::TransferAccepted => Err(Rejection::WrongState),
+            Self::Terminating | Self::Terminated => Err(Rejection::Terminated),
+        }
+    }
+}
+
 /// The machine of one call. See the contract in the crate's documentation. A copy made before an
 /// input stands in for it, if nothing of the input's outputs was carried out.
 #[derive(Clone, Debug)]

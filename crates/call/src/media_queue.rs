@@ -16,7 +16,7 @@ use crate::{
     ids::OperationId,
     input::RecordingEvent,
     operation::{CompletionReason, Operation, OperationKind, OperationStatus, ResultInfo},
-    output::{Notification, Output},
+    output::{Output, end},
     play_options::PlayMode,
     playback::{Playable, Playback},
     recording::{self, Recording, Verdict},
@@ -206,7 +206,8 @@ impl MediaQueue {
             Verdict::GoesOn => {}
             Verdict::Over { reason, result, recorded } => {
                 if let Some(head) = self.items.pop_front() {
-                    end(recording::ended(head.operation, reason, result, recorded), cx);
+                    let ended = recording::ended(head.operation, reason, result, recorded);
+                    end(ended, true, cx.outputs);
                 }
                 self.advance(cx);
             }
@@ -222,7 +223,7 @@ impl MediaQueue {
         if let Some(head) = broken {
             cx.outputs.push_back(Output::StopPlayout(id));
             let (reason, result) = head.unplayable();
-            end(head.fail(reason, result), cx);
+            end(head.operation.failed(reason, result), true, cx.outputs);
             self.advance(cx);
         }
     }
@@ -255,12 +256,7 @@ impl MediaQueue {
             }
         }
         for item in self.items.drain(..).chain(self.overlays.drain(..)) {
-            let operation = item.fail(reason, result());
-            if notify {
-                end(operation, cx);
-            } else {
-                cx.outputs.push_back(Output::CommitOperation(operation));
-            }
+            end(item.operation.failed(reason, result()), notify, cx.outputs);
         }
     }
 
@@ -338,21 +334,17 @@ impl Item {
         let operation = match self.playback.failure() {
             Some(cause) if records => {
                 let result = ResultInfo::record_prompt_failed(&cause.message);
-                self.fail(CompletionReason::PlayPromptFailed, result)
+                self.operation.failed(CompletionReason::PlayPromptFailed, result)
             }
-            Some(result) => self.fail(CompletionReason::Unknown, result),
+            Some(result) => self.operation.failed(CompletionReason::Unknown, result),
             None => self.complete(CompletionReason::CompletedSuccessfully),
         };
-        end(operation, cx);
+        end(operation, true, cx.outputs);
     }
 
     fn complete(self, reason: CompletionReason) -> Operation {
-        Operation {
-            status: OperationStatus::Completed,
-            completion_reason: Some(reason),
-            result: Some(ResultInfo::completed()),
-            ..self.operation
-        }
+        let result = ResultInfo::completed();
+        self.operation.ended(OperationStatus::Completed, Some(reason), result)
     }
 
     /// Why it ends if the playout engine cannot send it.
@@ -373,19 +365,4 @@ impl Item {
             }
         }
     }
-
-    fn fail(self, reason: CompletionReason, result: ResultInfo) -> Operation {
-        Operation {
-            status: OperationStatus::Failed,
-            completion_reason: Some(reason),
-            result: Some(result),
-            ..self.operation
-        }
-    }
-}
-
-/// Commits a final state and owes the bot its notification, in that order.
-fn end(operation: Operation, cx: &mut Context<'_>) {
-    cx.outputs.push_back(Output::CommitOperation(operation.clone()));
-    cx.outputs.push_back(Output::Notify(Notification::OperationEnded(operation)));
 }

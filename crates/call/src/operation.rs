@@ -43,6 +43,21 @@ impl Operation {
             result: None,
         }
     }
+
+    /// The operation as it ends.
+    pub(crate) fn ended(
+        self,
+        status: OperationStatus,
+        reason: Option<CompletionReason>,
+        result: ResultInfo,
+    ) -> Self {
+        Self { status, completion_reason: reason, result: Some(result), ..self }
+    }
+
+    /// The operation as it fails.
+    pub(crate) fn failed(self, reason: CompletionReason, result: ResultInfo) -> Self {
+        self.ended(OperationStatus::Failed, Some(reason), result)
+    }
 }
 
 /// One variant per operation type of Graph.

@@ -1,6 +1,6 @@
 //! What a call wants done, and what its bot is told.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::{
     call::CallState,
@@ -118,6 +118,15 @@ pub enum BridgeCommand {
     Join,
     /// Call nobody any more.
     Abandon,
+}
+
+/// Commits the final state of an operation and, if `notify` says so, owes the bot its notification,
+/// in that order.
+pub(crate) fn end(operation: Operation, notify: bool, outputs: &mut VecDeque<Output>) {
+    outputs.push_back(Output::CommitOperation(operation.clone()));
+    if notify {
+        outputs.push_back(Output::Notify(Notification::OperationEnded(operation)));
+    }
 }
 
 /// What a bot is told, in order; each is one commsNotification (spec/notifications.md §5).

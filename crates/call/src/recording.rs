@@ -208,7 +208,7 @@ pub(crate) fn ended(
         | OperationKind::Group(_)
         | OperationKind::SendDtmfTones { .. }) => other,
     };
-    Operation { kind, status, completion_reason: Some(reason), result: Some(result), ..operation }
+    Operation { kind, ..operation }.ended(status, Some(reason), result)
 }
 
 fn stop_timers(cx: &mut Context<'_>) {

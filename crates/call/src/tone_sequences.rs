@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc};
 use crate::{
     ids::OperationId,
     operation::{CompletionReason, Operation, OperationKind, OperationStatus, ResultInfo},
-    output::{Notification, Output},
+    output::{Output, end},
 };
 
 /// The sequences of one call; the first one is being sent, if the far end receives audio.
@@ -64,14 +64,7 @@ impl ToneSequences {
             Ok(()) => (CompletionReason::CompletedSuccessfully, ResultInfo::completed()),
             Err(result) => (CompletionReason::Unknown, result),
         };
-        let ended = Operation {
-            status: OperationStatus::Completed,
-            completion_reason: Some(reason),
-            result: Some(result),
-            ..operation
-        };
-        outputs.push_back(Output::CommitOperation(ended.clone()));
-        outputs.push_back(Output::Notify(Notification::OperationEnded(ended)));
+        end(operation.ended(OperationStatus::Completed, Some(reason), result), true, outputs);
         self.advance(outputs);
     }
 
@@ -85,16 +78,7 @@ impl ToneSequences {
     ) {
         self.is_sending = false;
         for operation in self.waiting.drain(..) {
-            let ended = Operation {
-                status: OperationStatus::Failed,
-                completion_reason: Some(reason),
-                result: Some(result()),
-                ..operation
-            };
-            outputs.push_back(Output::CommitOperation(ended.clone()));
-            if notify {
-                outputs.push_back(Output::Notify(Notification::OperationEnded(ended)));
-            }
+            end(operation.failed(reason, result()), notify, outputs);
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     ids::OperationId,
     leg::LegCommand,
     operation::{Operation, OperationKind, OperationStatus, ResultInfo},
-    output::{Notification, Output},
+    output::{Notification, Output, end},
     play_options::PlayMode,
     timer::Timer,
 };
@@ -55,22 +55,19 @@ impl Call {
         };
         match (need, self.state) {
             (_, Terminating | Terminated) => Err(Rejection::Terminated),
-            (Need::Media | Need::Established, Incoming | Establishing | Redirecting) => {
-                Err(Rejection::NotEstablished)
+            (Need::Established, state) => state.check_established(),
+            (Need::Media, state) => {
+                state.check_established()?;
+                if self.service_hosted { Ok(()) } else { Err(Rejection::NotServiceHosted) }
             }
-            (Need::Media, Established) if !self.service_hosted => Err(Rejection::NotServiceHosted),
             (Need::Life, _)
             | (Need::Ringing, Incoming)
-            | (Need::Media | Need::Established, Established)
             | (Need::Begun, Establishing | Established | Transferring | TransferAccepted) => Ok(()),
             (
                 Need::Ringing,
                 Establishing | Established | Transferring | TransferAccepted | Redirecting,
             )
-            | (Need::Begun, Incoming | Redirecting)
-            | (Need::Media | Need::Established, Transferring | TransferAccepted) => {
-                Err(Rejection::WrongState)
-            }
+            | (Need::Begun, Incoming | Redirecting) => Err(Rejection::WrongState),
         }
     }
 
@@ -151,10 +148,8 @@ impl Call {
         kind: OperationKind,
         client_context: Option<String>,
     ) {
-        self.outputs.push_back(Output::CommitOperation(Operation {
-            status: OperationStatus::Completed,
-            result: Some(ResultInfo::completed()),
-            ..Operation::running(id, kind, client_context)
-        }));
+        let operation = Operation::running(id, kind, client_context);
+        let ended = operation.ended(OperationStatus::Completed, None, ResultInfo::completed());
+        end(ended, false, &mut self.outputs);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     ids::{OperationId, ParticipantId},
     operation::{Operation, OperationKind, OperationStatus, ResultInfo},
-    output::{Notification, Output},
+    output::{Notification, Output, end},
 };
 
 impl Call {
@@ -144,7 +144,7 @@ impl Group {
                 if outcome.is_err() && starts_hold(&operation) == self.on_hold {
                     self.on_hold = None;
                 }
-                end(operation, outcome, true, outputs);
+                end(ended(operation, outcome), true, outputs);
             }
         }
     }
@@ -157,7 +157,7 @@ impl Group {
         outputs: &mut VecDeque<Output>,
     ) {
         for operation in std::mem::take(&mut self.running) {
-            end(operation, Err(result()), notify, outputs);
+            end(ended(operation, Err(result())), notify, outputs);
         }
     }
 
@@ -213,8 +213,7 @@ impl Group {
         let kind = OperationKind::Group(verb.clone());
         let mut operation = Operation::running(id, kind, client_context);
         if verb.is_immediate() {
-            operation.status = OperationStatus::Completed;
-            operation.result = Some(ResultInfo::completed());
+            operation = ended(operation, Ok(()));
         } else {
             self.running.push(operation.clone());
         }
@@ -264,19 +263,9 @@ fn starts_hold(operation: &Operation) -> Option<ParticipantId> {
     Some(*participant)
 }
 
-fn end(
-    operation: Operation,
-    outcome: Result<(), ResultInfo>,
-    notify: bool,
-    outputs: &mut VecDeque<Output>,
-) {
-    let (status, result) = match outcome {
-        Ok(()) => (OperationStatus::Completed, ResultInfo::completed()),
-        Err(result) => (OperationStatus::Failed, result),
-    };
-    let ended = Operation { status, result: Some(result), ..operation };
-    outputs.push_back(Output::CommitOperation(ended.clone()));
-    if notify {
-        outputs.push_back(Output::Notify(Notification::OperationEnded(ended)));
+fn ended(operation: Operation, outcome: Result<(), ResultInfo>) -> Operation {
+    match outcome {
+        Ok(()) => operation.ended(OperationStatus::Completed, None, ResultInfo::completed()),
+        Err(result) => operation.ended(OperationStatus::Failed, None, result),
     }
 }

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::{Context, Item, MAX_OVERLAYS, MediaQueue, Stage, end};
+use super::{Context, Item, MAX_OVERLAYS, MediaQueue, Stage};
 use crate::{
     command::Rejection,
     ids::OperationId,
     operation::{CompletionReason, Operation, OperationKind, ResultInfo},
-    output::Output,
+    output::{Output, end},
     play_options::{PlayControl, PlayMode, PlayOptions},
     tones::Tone,
 };
@@ -81,7 +81,7 @@ impl MediaQueue {
         let head = self.items.pop_front_if(is_ended);
         for item in head.into_iter().chain(self.overlays.extract_if(.., is_ended)) {
             cx.outputs.push_back(Output::StopPlayout(item.operation.id));
-            end(item.complete(reason), cx);
+            end(item.complete(reason), true, cx.outputs);
         }
         self.advance(cx);
     }
@@ -146,7 +146,7 @@ impl MediaQueue {
         for item in self.items.drain(..count) {
             let (reason, result) =
                 (CompletionReason::MediaOperationCanceled, ResultInfo::cancelled());
-            end(item.fail(reason, result), cx);
+            end(item.operation.failed(reason, result), true, cx.outputs);
         }
         self.advance(cx);
     }
@@ -193,7 +193,7 @@ impl Item {
             cx.outputs.push_back(Output::StopPlayout(self.operation.id));
         }
         let (reason, result) = (CompletionReason::MediaOperationCanceled, ResultInfo::cancelled());
-        end(self.fail(reason, result), cx);
+        end(self.operation.failed(reason, result), true, cx.outputs);
     }
 }
 
