@@ -4,10 +4,9 @@
 use graphophone_graph::{
     ApiVersion, BodyError, Compat,
     action::{
-        add_large_gallery_view, answer, cancel_media_processing, change_screen_sharing_role,
-        configure_mixer, control, invite, log_teleconference_device_quality, mute, mute_all,
-        play_prompt, record_response, redirect, reject, send_dtmf_tones, start_hold_music,
-        subscribe_to_tone, transfer, update_recording_status,
+        answer, cancel_media_processing, change_screen_sharing_role, configure_mixer, context_only,
+        control, invite, log_teleconference_device_quality, mute_all, play_prompt, record_response,
+        redirect, reject, send_dtmf_tones, start_hold_music, transfer, update_recording_status,
     },
     csdl::{ACTIONS, Action, item_of},
     path::ControlAction,
@@ -33,7 +32,9 @@ fn reader(action: &Action) -> Option<(Parse, Value)> {
         "@odata.type": "#microsoft.graph.mediaPrompt", "mediaInfo": { "uri": "https://cdn/a.wav" },
     });
     Some(match action.name {
-        "addLargeGalleryView" => (reader!(add_large_gallery_view), json!({})),
+        "addLargeGalleryView" | "mute" | "unmute" | "stopHoldMusic" | "subscribeToTone" => {
+            (reader!(context_only), json!({}))
+        }
         "answer" => (
             reader!(answer),
             json!({
@@ -54,7 +55,6 @@ fn reader(action: &Action) -> Option<(Parse, Value)> {
             reader!(invite),
             json!({ "participants": [{ "identity": { "user": { "id": "u" } } }] }),
         ),
-        "mute" | "unmute" | "stopHoldMusic" => (reader!(mute), json!({})),
         "muteAll" => (reader!(mute_all), json!({})),
         "startHoldMusic" => (reader!(start_hold_music), json!({})),
         "updateRecordingStatus" => {
@@ -80,7 +80,6 @@ fn reader(action: &Action) -> Option<(Parse, Value)> {
         ),
         "reject" => (reader!(reject), json!({})),
         "sendDtmfTones" => (reader!(send_dtmf_tones), json!({ "tones": ["tone1"] })),
-        "subscribeToTone" => (reader!(subscribe_to_tone), json!({})),
         _ => return None,
     })
 }

@@ -1,15 +1,14 @@
 //! The parameters of the actions on a call, read from request bodies. keepAlive has none; a body
 //! sent with it is not looked at.
 
-pub mod add_large_gallery_view;
 pub mod answer;
 pub mod cancel_media_processing;
 pub mod change_screen_sharing_role;
 pub mod configure_mixer;
+pub mod context_only;
 pub mod control;
 pub mod invite;
 pub mod log_teleconference_device_quality;
-pub mod mute;
 pub mod mute_all;
 pub mod play_prompt;
 pub mod record_response;
@@ -17,7 +16,6 @@ pub mod redirect;
 pub mod reject;
 pub mod send_dtmf_tones;
 pub mod start_hold_music;
-pub mod subscribe_to_tone;
 pub mod transfer;
 pub mod update_call;
 pub mod update_recording_status;

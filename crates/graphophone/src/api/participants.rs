@@ -7,7 +7,7 @@ use graphophone_call::{
     CallId, Command, GroupCommand, GroupVerb, Invitation, OperationId, ParticipantId, Rejection,
 };
 use graphophone_graph::{
-    action::{configure_mixer, invite, mute, mute_all, start_hold_music},
+    action::{configure_mixer, context_only, invite, mute_all, start_hold_music},
     compat::{ApiVersion, Compat},
     error::ApiError,
     odata::{self, query::Shape},
@@ -146,13 +146,13 @@ pub(super) async fn act_on_one(
             (GroupVerb::StartHoldMusic { participant, prompt }, asked.client_context)
         }
         ParticipantAction::StopHoldMusic => {
-            (GroupVerb::StopHoldMusic(participant), mute::parse(&body, version, compat)?)
+            (GroupVerb::StopHoldMusic(participant), context_only::parse(&body, version, compat)?)
         }
         ParticipantAction::Mute => {
-            (GroupVerb::Mute(participant), mute::parse(&body, version, compat)?)
+            (GroupVerb::Mute(participant), context_only::parse(&body, version, compat)?)
         }
         ParticipantAction::Unmute => {
-            (GroupVerb::Unmute(participant), mute::parse(&body, version, compat)?)
+            (GroupVerb::Unmute(participant), context_only::parse(&body, version, compat)?)
         }
     };
     let mut reply = actions::operate(request, id, command(verb, client_context)).await?;

@@ -13,9 +13,7 @@ pub(in crate::api) async fn handle(
     body: Body,
     id: CallId,
 ) -> Result<Reply, ApiError> {
-    let view = calls::find(request, id)?;
-    let body = request.json(body).await?;
-    let asked = answer::parse(&body, request.version(), request.compat())?;
+    let (view, asked) = super::asked(request, body, id, answer::parse).await?;
     if let Some(uri) = &asked.callback_uri {
         calls::check_callback(request, uri)?;
     }

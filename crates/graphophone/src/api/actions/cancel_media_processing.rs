@@ -6,16 +6,13 @@ use graphophone_graph::{action::cancel_media_processing, error::ApiError};
 use uuid::Uuid;
 
 use super::{Reply, Request};
-use crate::api::calls::find;
 
 pub(in crate::api) async fn handle(
     request: &Request<'_>,
     body: Body,
     id: CallId,
 ) -> Result<Reply, ApiError> {
-    find(request, id)?;
-    let body = request.json(body).await?;
-    let asked = cancel_media_processing::parse(&body, request.version(), request.compat())?;
+    let (_, asked) = super::asked(request, body, id, cancel_media_processing::parse).await?;
     let command = Command::CancelMediaProcessing {
         operation: OperationId::new(Uuid::new_v4()),
         scope: asked.scope,

@@ -16,11 +16,24 @@ pub(super) mod subscribe_to_tone;
 pub(super) mod transfer;
 pub(super) mod update_recording_status;
 
-use axum::http::StatusCode;
+use axum::{body::Body, http::StatusCode};
 use graphophone_call::{CallId, Command, Operation};
-use graphophone_graph::{error::ApiError, resource::operation};
+use graphophone_graph::{ApiVersion, BodyError, Compat, error::ApiError, resource::operation};
 
-use super::{reply::Reply, request::Request};
+use super::{calls::find, reply::Reply, request::Request};
+use crate::engine::View;
+
+/// A live call of the caller, and what is asked of it: the call must be there before the body counts.
+async fn asked<T>(
+    request: &Request<'_>,
+    body: Body,
+    call: CallId,
+    parse: impl FnOnce(&[u8], ApiVersion, Compat) -> Result<T, BodyError>,
+) -> Result<(View, T), ApiError> {
+    let view = find(request, call)?;
+    let body = request.json(body).await?;
+    Ok((view, parse(&body, request.version(), request.compat())?))
+}
 
 /// Gives a command that makes an operation to its call.
 pub(super) async fn operate(

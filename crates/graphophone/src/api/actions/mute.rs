@@ -2,10 +2,10 @@
 
 use axum::body::Body;
 use graphophone_call::{CallId, GroupVerb};
-use graphophone_graph::{action::mute, error::ApiError};
+use graphophone_graph::{action::context_only, error::ApiError};
 
 use super::{Reply, Request};
-use crate::api::{calls::find, participants::command};
+use crate::api::participants::command;
 
 pub(in crate::api) async fn handle(
     request: &Request<'_>,
@@ -13,8 +13,6 @@ pub(in crate::api) async fn handle(
     id: CallId,
     verb: GroupVerb,
 ) -> Result<Reply, ApiError> {
-    find(request, id)?;
-    let body = request.json(body).await?;
-    let client_context = mute::parse(&body, request.version(), request.compat())?;
+    let (_, client_context) = super::asked(request, body, id, context_only::parse).await?;
     super::operate(request, id, command(verb, client_context)).await
 }

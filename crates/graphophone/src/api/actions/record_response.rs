@@ -9,7 +9,6 @@ use graphophone_graph::{
 use uuid::Uuid;
 
 use super::{Reply, Request};
-use crate::api::calls::find;
 
 pub(in crate::api) async fn handle(
     request: &Request<'_>,
@@ -17,10 +16,10 @@ pub(in crate::api) async fn handle(
     id: CallId,
     name: Name,
 ) -> Result<Reply, ApiError> {
-    find(request, id)?;
-    let body = request.json(body).await?;
     let root = request.service().root;
-    let asked = record_response::parse(&body, name, root, request.version(), request.compat())?;
+    let parse =
+        |body: &[u8], version, compat| record_response::parse(body, name, root, version, compat);
+    let (_, asked) = super::asked(request, body, id, parse).await?;
     for (index, prompt) in asked.settings.prompts.iter().enumerate() {
         request.state.prompt_guard().check_uri(&prompt.uri).map_err(|refusal| {
             ApiError::BotArgument(format!("prompts[{index}].mediaInfo.uri: {refusal}"))

@@ -15,9 +15,7 @@ pub(in crate::api) async fn handle(
     body: Body,
     id: CallId,
 ) -> Result<Reply, ApiError> {
-    let view = calls::find(request, id)?;
-    let body = request.json(body).await?;
-    let asked = redirect::parse(&body, request.version(), request.compat())?;
+    let (view, asked) = super::asked(request, body, id, redirect::parse).await?;
     if !request.caller.has(Role::Initiate) {
         return Err(ApiError::BotRoleMissing);
     }

@@ -12,9 +12,7 @@ pub(in crate::api) async fn handle(
     body: Body,
     id: CallId,
 ) -> Result<Reply, ApiError> {
-    let view = calls::find(request, id)?;
-    let body = request.json(body).await?;
-    let asked = reject::parse(&body, request.version(), request.compat())?;
+    let (view, asked) = super::asked(request, body, id, reject::parse).await?;
     let details = match asked.callback_uri {
         Some(uri) => {
             calls::check_callback(request, &uri)?;

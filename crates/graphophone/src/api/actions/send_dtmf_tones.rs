@@ -6,16 +6,13 @@ use graphophone_graph::{action::send_dtmf_tones, error::ApiError};
 use uuid::Uuid;
 
 use super::{Reply, Request};
-use crate::api::calls::find;
 
 pub(in crate::api) async fn handle(
     request: &Request<'_>,
     body: Body,
     id: CallId,
 ) -> Result<Reply, ApiError> {
-    find(request, id)?;
-    let body = request.json(body).await?;
-    let asked = send_dtmf_tones::parse(&body, request.version(), request.compat())?;
+    let (_, asked) = super::asked(request, body, id, send_dtmf_tones::parse).await?;
     let command = Command::SendDtmfTones {
         operation: OperationId::new(Uuid::new_v4()),
         tones: asked.tones,

@@ -12,9 +12,7 @@ pub(in crate::api) async fn handle(
     body: Body,
     id: CallId,
 ) -> Result<Reply, ApiError> {
-    calls::find(request, id)?;
-    let body = request.json(body).await?;
-    let asked = transfer::parse(&body, request.version(), request.compat())?;
+    let (_, asked) = super::asked(request, body, id, transfer::parse).await?;
     if !request.caller.has(Role::Initiate) {
         return Err(ApiError::BotRoleMissing);
     }

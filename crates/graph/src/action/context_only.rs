@@ -1,5 +1,5 @@
-//! `mute` and `unmute` of a call, `mute` and `stopHoldMusic` of a participant: actions whose only
-//! parameter is the `clientContext`.
+//! Actions whose only parameter is `clientContext`: mute and unmute, stopHoldMusic, subscribeToTone,
+//! addLargeGalleryView.
 
 use super::client_context;
 use crate::{
@@ -30,8 +30,12 @@ mod tests {
     fn a_body_is_optional_and_its_context_is_kept() {
         let read = |body: &str| parse(body.as_bytes(), ApiVersion::V1, Compat::StrictV1);
         assert_eq!(read(""), Ok(None));
+        assert_eq!(read("{}"), Ok(None));
         assert_eq!(read(r#"{"clientContext":"c"}"#), Ok(Some("c".to_owned())));
         let error = read(r#"{"clientContext":[]}"#).expect_err("it is no text");
         assert_eq!(error.to_string(), "clientContext: a string expected, not an array");
+        let error = read(r#"{"clientContext":7}"#).expect_err("it is no text");
+        assert_eq!(error.to_string(), "clientContext: a string expected, not 7");
+        assert!(read(r#"{"tones":[]}"#).is_err(), "strict modes know no other member");
     }
 }
