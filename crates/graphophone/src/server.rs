@@ -27,7 +27,7 @@ use listeners::{https_url, serve_http, serve_https};
 use retention::Keep;
 use settings::{
     admission_limits, auth_settings, call_settings, conference_rules, dial_limits, endpoint_config,
-    engine_config, prompts_settings, recordings_settings, room_threads,
+    engine_config, prompts_settings, recordings_settings,
 };
 
 use crate::{
@@ -185,6 +185,9 @@ impl Server {
             .map_err(|error| refused("store.path: the recordings cannot be used", error.into()))?;
         let ears = Ears::start(engine_config(&config).threads)
             .map_err(|error| set_up("media.threads: nobody can listen", error.into()))?;
+        let rooms = Rooms::start(engine_config(&config).threads).map_err(|error| {
+            set_up("media.threads: the conference mixer does not start", error.into())
+        })?;
         let door = Door::new(admission_limits(&config));
         let calls = Calls::new(CallsParts {
             store: store.clone(),
@@ -197,14 +200,10 @@ impl Server {
             dial_limits: dial_limits(&config),
             max_calls: config.limits.calls,
             door: door.clone(),
+            audio: ConferenceAudio { engine: engine.clone(), rooms },
             conferences: conference_rules(&config),
             refers: config.sip.outgoing_refer == config::OutgoingRefer::Try,
         });
-        let rooms = Rooms::start(room_threads(&config)).map_err(|error| {
-            set_up("media.threads: the conference mixer does not start", error.into())
-        })?;
-        calls.attach_rooms(rooms.clone());
-        calls.attach_audio(ConferenceAudio { engine: engine.clone(), rooms });
         let drain = config.server.drain.0;
         let admit = door.admit_incoming();
         let (sip, incoming) =

@@ -8,7 +8,7 @@ use graphophone_call::{
 };
 use graphophone_media::{
     codec::Codec,
-    ear::{Ear, EarConfig, EarEvent, Ears, NewRecording, RecordingId, TAP_PLACES},
+    ear::{Ear, EarEvent, Ears, NewRecording, RecordingId},
     engine::{Segment, StreamHandle},
     prompt::{EncodedPrompt, Sha256},
 };
@@ -223,11 +223,8 @@ impl Recorder {
     /// The ear of the call's stream.
     fn listen(&mut self, stream: &StreamHandle) -> Result<&Ear, String> {
         if self.ear.is_none() {
-            let (to, tap) = std::sync::mpsc::sync_channel(TAP_PLACES);
-            let config = EarConfig { codec: stream.codec(), tap, events: self.to_ear.clone() };
-            let ear = self.ears.listen(config).map_err(|error| error.to_string())?;
-            stream.tap(to).map_err(|error| error.to_string())?;
-            self.ear = Some(ear);
+            let ear = self.ears.listen(stream, self.to_ear.clone());
+            self.ear = Some(ear.map_err(|error| error.to_string())?);
         }
         self.ear.as_ref().ok_or_else(|| "nobody listens".to_owned())
     }

@@ -14,7 +14,7 @@ use graphophone_call::{
     AppId, Call, CallId, CallState, Command, Operation, OperationId, Settings, TenantId,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
-use graphophone_media::{ear::Ears, room::Rooms};
+use graphophone_media::ear::Ears;
 use graphophone_sip::{Endpoint, LegHandle};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     bridge::Plan,
     call_task::{CallTask, Line},
-    conference::{ConferenceAudio, Conferences},
+    conference::Conferences,
     dial::{DialError, DialRules, Target},
     door::Door,
     ledger::Ledger,
@@ -60,8 +60,6 @@ pub(super) struct Shared {
     pub(super) sip: OnceLock<Endpoint>,
     /// Far ends are asked to transfer calls themselves (REFER) before we do it for them.
     pub(super) refers: bool,
-    /// Where bridged legs meet.
-    pub(super) rooms: OnceLock<Rooms>,
     begun: Instant,
     calls: Mutex<HashMap<CallId, Entry>>,
     pub(super) tasks: TaskTracker,
@@ -126,10 +124,9 @@ impl Calls {
                 quota: Quota::new(parts.dial_limits),
                 max_calls: parts.max_calls,
                 door: parts.door,
-                conferences: Conferences::new(parts.conferences),
+                conferences: Conferences::new(parts.conferences, parts.audio),
                 sip: OnceLock::new(),
                 refers: parts.refers,
-                rooms: OnceLock::new(),
                 begun: Instant::now(),
                 calls: Mutex::default(),
                 tasks: TaskTracker::new(),
@@ -143,16 +140,6 @@ impl Calls {
     /// Names the endpoint that carries the calls. The first one stays.
     pub fn attach(&self, sip: Endpoint) {
         let _ = self.shared.sip.set(sip);
-    }
-
-    /// Names what conferences are heard by. The first one stays.
-    pub fn attach_audio(&self, audio: ConferenceAudio) {
-        self.shared.conferences.attach(audio);
-    }
-
-    /// Names the rooms in which bridged legs meet. The first ones stay.
-    pub fn attach_rooms(&self, rooms: Rooms) {
-        let _ = self.shared.rooms.set(rooms);
     }
 
     /// The outbox, to hold a call's notifications back until a response is written.

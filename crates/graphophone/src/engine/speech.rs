@@ -5,7 +5,7 @@ use std::future::pending;
 
 use graphophone_call::Input;
 use graphophone_media::{
-    ear::{Ear, EarConfig, EarEvent, Ears, TAP_PLACES},
+    ear::{Ear, EarError, EarEvent, Ears},
     engine::StreamHandle,
 };
 use tokio::sync::mpsc;
@@ -46,7 +46,7 @@ impl SpeechWatch {
             (true, Watching::Idle) => {
                 let Some(stream) = stream else { return };
                 self.watching = self.listen(stream).unwrap_or_else(|cause| {
-                    warn!(cause, "speech that is to end a prompt is not heard");
+                    warn!(%cause, "speech that is to end a prompt is not heard");
                     Watching::Deaf
                 });
             }
@@ -66,13 +66,10 @@ impl SpeechWatch {
         pending().await
     }
 
-    fn listen(&self, stream: &StreamHandle) -> Result<Watching, String> {
-        let (to, tap) = std::sync::mpsc::sync_channel(TAP_PLACES);
+    fn listen(&self, stream: &StreamHandle) -> Result<Watching, EarError> {
         let (events, heard) = mpsc::channel(EVENTS);
-        let config = EarConfig { codec: stream.codec(), tap, events };
-        let ear = self.ears.listen(config).map_err(|error| error.to_string())?;
-        ear.set_speech(true).map_err(|error| error.to_string())?;
-        stream.tap(to).map_err(|error| error.to_string())?;
+        let ear = self.ears.listen(stream, events)?;
+        ear.set_speech(true)?;
         Ok(Watching::Listening { _ear: ear, heard })
     }
 }

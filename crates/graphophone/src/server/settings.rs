@@ -108,11 +108,6 @@ pub(super) fn call_settings(config: &Config) -> graphophone_call::Settings {
     }
 }
 
-/// Threads that mix conferences: as many as the engine has.
-pub(super) fn room_threads(config: &Config) -> NonZeroUsize {
-    engine_config(config).threads
-}
-
 pub(super) fn conference_rules(config: &Config) -> ConferenceRules {
     let first = config.tenants.first().map(|tenant| tenant.id);
     let named = |section: &config::ConferenceSection| {

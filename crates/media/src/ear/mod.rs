@@ -17,28 +17,14 @@ mod voice;
 use std::{
     fs::File,
     io,
-    sync::mpsc::Receiver,
     time::{Duration, Instant},
 };
 
-use crate::{codec::Codec, engine::TappedPacket};
+use crate::{codec::Codec, engine::EngineFull};
 
 pub use recorder::RATE as RECORDING_RATE;
 pub use threads::{Ear, Ears};
 pub use voice::{Voice, VoiceChange};
-
-/// Places for packets between a stream and its ear: 5 s, in which a worker has come by.
-pub const TAP_PLACES: usize = 256;
-
-/// Everything an ear needs.
-pub struct EarConfig {
-    /// The codec of the stream; packets in another one of its rate are heard as well.
-    pub codec: Codec,
-    /// The other end of the tap.
-    pub tap: Receiver<TappedPacket>,
-    /// Where events go. One that finds it full is kept and offered again; of key presses at most 64.
-    pub events: tokio::sync::mpsc::Sender<EarEvent>,
-}
 
 /// Names a recording between its owner and its ear; chosen by the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,6 +115,9 @@ pub enum EarError {
     /// Nothing decodes the stream.
     #[error(transparent)]
     Deaf(#[from] Deaf),
+    /// The stream takes no tap.
+    #[error(transparent)]
+    Engine(#[from] EngineFull),
     /// The workers' queue is full, or they have ended.
     #[error("those who listen are overloaded")]
     Full,

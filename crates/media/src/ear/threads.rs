@@ -15,11 +15,13 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{EarConfig, EarError, EarEvent, NewRecording, RecordingId, hearing::Hearing};
-use crate::engine::TappedPacket;
+use super::{EarError, EarEvent, NewRecording, RecordingId, hearing::Hearing};
+use crate::engine::{StreamHandle, TappedPacket};
 
 /// Time between two visits of an ear.
 const VISIT: Duration = Duration::from_millis(20);
+/// Places for packets between a stream and its ear: 5 s, in which a worker has come by.
+const TAP_PLACES: usize = 256;
 /// Orders that wait for a worker.
 const QUEUE: usize = 4_096;
 /// Key presses and beginnings of speech that are kept for an owner who reads nothing.
@@ -83,13 +85,18 @@ impl Ears {
         Ok(Self(Arc::new(Workers { workers, next: AtomicU64::new(0) })))
     }
 
-    /// Begins to listen.
+    /// Begins to listen to a stream. An event that finds `events` full is kept and offered again; of
+    /// key presses at most 64.
     ///
     /// # Errors
     /// [`EarError`], of which [`EarError::Deaf`] stays.
-    pub fn listen(&self, config: EarConfig) -> Result<Ear, EarError> {
-        let EarConfig { codec, tap, events } = config;
-        let hearing = Hearing::new(codec, Instant::now())?;
+    pub fn listen(
+        &self,
+        stream: &StreamHandle,
+        events: mpsc::Sender<EarEvent>,
+    ) -> Result<Ear, EarError> {
+        let hearing = Hearing::new(stream.codec(), Instant::now())?;
+        let (to, tap) = sync_channel(TAP_PLACES);
         let abandoned = Arc::new(AtomicBool::new(false));
         let attached = Attached {
             hearing,
@@ -103,7 +110,9 @@ impl Ears {
         let (worker, _) = loads.enumerate().min_by_key(|(_, load)| *load).ok_or(EarError::Full)?;
         self.0.send(worker, Order::Add(id, Box::new(attached)))?;
         self.0.workers[worker].ears.fetch_add(1, Ordering::Relaxed);
-        Ok(Ear { workers: Arc::clone(&self.0), worker, id, abandoned })
+        let ear = Ear { workers: Arc::clone(&self.0), worker, id, abandoned };
+        stream.tap(to)?;
+        Ok(ear)
     }
 }
 
@@ -250,7 +259,7 @@ impl Attached {
 
     fn receive(&mut self) {
         // At most as many as there are places, however quickly they come.
-        for _ in 0..super::TAP_PLACES {
+        for _ in 0..TAP_PLACES {
             match self.tap.try_recv() {
                 Ok(packet) => self.hearing.packet(packet),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,

@@ -39,7 +39,7 @@ pub(in crate::engine) async fn bridge(shared: Arc<Shared>, view: View, legs: [Ca
 }
 
 fn open(shared: &Shared, legs: [&Carried; 2]) -> Result<(Room, mpsc::Receiver<RoomEvent>), String> {
-    let rooms = shared.rooms.get().ok_or("there are no rooms")?;
+    let rooms = shared.conferences.rooms();
     let (room, news) = rooms.open(RoomConfig { speakers: 2 }).map_err(|error| error.to_string())?;
     for (number, carried) in (0..).zip(legs) {
         room.join(MemberId(number), &carried.stream).map_err(|error| error.to_string())?;

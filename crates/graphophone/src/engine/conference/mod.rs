@@ -15,7 +15,7 @@ mod tune;
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -76,22 +76,21 @@ pub struct ConferenceAudio {
 }
 
 /// All conferences of this server.
-#[derive(Default)]
 pub(super) struct Conferences {
     rules: ConferenceRules,
-    audio: OnceLock<ConferenceAudio>,
+    audio: ConferenceAudio,
     /// Those that others can find.
     open: Mutex<HashMap<MeetingKey, Mailbox>>,
 }
 
 impl Conferences {
-    pub(super) fn new(rules: ConferenceRules) -> Self {
-        Self { rules, ..Self::default() }
+    pub(super) fn new(rules: ConferenceRules, audio: ConferenceAudio) -> Self {
+        Self { rules, audio, open: Mutex::default() }
     }
 
-    /// The first one stays.
-    pub(super) fn attach(&self, audio: ConferenceAudio) {
-        let _ = self.audio.set(audio);
+    /// Where bridged legs meet, too.
+    pub(super) fn rooms(&self) -> &Rooms {
+        &self.audio.rooms
     }
 
     fn named(&self, key: &MeetingKey) -> Option<&NamedConference> {

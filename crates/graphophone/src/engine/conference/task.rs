@@ -59,14 +59,9 @@ enum Wake {
 impl ConferenceTask {
     pub(super) fn new(shared: Arc<Shared>, key: Option<MeetingKey>, mailbox: Mailbox) -> Self {
         let settings = shared.conferences.settings(key.as_ref());
-        let audio = shared.conferences.audio.get().cloned();
-        let sound = audio.and_then(|audio| match Sound::open(audio) {
-            Ok(sound) => Some(sound),
-            Err(error) => {
-                warn!(%error, "a conference has no room");
-                None
-            }
-        });
+        let sound = Sound::open(shared.conferences.audio.clone())
+            .inspect_err(|error| warn!(%error, "a conference has no room"))
+            .ok();
         let (tell, news) = mpsc::channel(NEWS);
         Self {
             machine: Conference::new(settings),

@@ -8,7 +8,7 @@ use graphophone_media::ear::Ears;
 use crate::{
     engine::{
         admission::Reason,
-        conference::ConferenceRules,
+        conference::{ConferenceAudio, ConferenceRules},
         dial::{DialError, DialRules},
         door::Door,
         quota::{DialLimits, QuotaError},
@@ -41,6 +41,8 @@ pub struct CallsParts {
     pub max_calls: usize,
     /// Whether the load leaves room for new ones.
     pub door: Door,
+    /// What conferences and bridges are heard by.
+    pub audio: ConferenceAudio,
     /// What there is to know of conferences.
     pub conferences: ConferenceRules,
     /// Whether far ends are asked to transfer calls themselves (REFER).

@@ -1,10 +1,14 @@
 //! Calls without SIP: what becomes of one whose dialling does not come to an end.
 
-use std::future::pending;
+use std::{future::pending, num::NonZeroUsize};
 
 use graphophone_graph::{
     compat::{ApiVersion, Compat},
     resource::{call::NewCall, create_call},
+};
+use graphophone_media::{
+    engine::{Engine, EngineConfig},
+    room::Rooms,
 };
 use graphophone_store::Store;
 use uuid::Uuid;
@@ -12,11 +16,16 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     config::{Config, Overrides, Profile},
-    engine::{call_task::Dialler, conference::ConferenceRules, testing::silent_outbox},
+    engine::{
+        call_task::Dialler,
+        conference::{ConferenceAudio, ConferenceRules},
+        testing::silent_outbox,
+    },
     prompts::{self, Guard, GuardSettings},
     recordings,
 };
 
+const ONE: NonZeroUsize = NonZeroUsize::MIN;
 const OWNER: (TenantId, AppId) =
     (TenantId::new(Uuid::from_u128(1)), AppId::new(Uuid::from_u128(2)));
 
@@ -38,7 +47,7 @@ impl Kit {
             store: store.clone(),
             outbox,
             prompts: Prompts::new(settings, guard).unwrap(),
-            ears: Ears::start(std::num::NonZeroUsize::MIN).unwrap(),
+            ears: Ears::start(ONE).unwrap(),
             recordings: Recordings::open(recordings::Settings {
                 directory: directory.path().join("recordings"),
                 keep: Duration::from_secs(60),
@@ -50,6 +59,10 @@ impl Kit {
             dial_limits: Default::default(),
             max_calls: 2,
             door: Door::default(),
+            audio: ConferenceAudio {
+                engine: Engine::start(EngineConfig::with_threads(ONE)).unwrap(),
+                rooms: Rooms::start(ONE).unwrap(),
+            },
             conferences: ConferenceRules::default(),
             refers: true,
         });
