@@ -16,7 +16,8 @@ import urllib.request
 import wave
 
 import rig
-from peer import RATE, Baresip, correlate, loud_length, program, read
+from baresip import correlate
+from peer import RATE, Baresip, loud_length, program, read
 from rig import Failed, check, passed
 from sipp import APP, TENANT, free_port
 

@@ -4,7 +4,6 @@ called, one invited later; mute, hold music, a private word, removal, end."""
 import argparse
 import asyncio
 import contextlib
-import importlib
 import os
 import pathlib
 import tempfile
@@ -14,6 +13,7 @@ import numpy
 
 import rig
 from peer import RATE, Baresip
+from python_sdk import Sdk
 from rig import check, passed
 from sipp import free_port
 
@@ -55,30 +55,11 @@ def phones(ready, folder):
             for name in VOICES}
 
 
-class Bot:
+class Bot(Sdk):
     def __init__(self, package, base, ready, peers):
-        from azure.identity import ClientSecretCredential
-        from kiota_authentication_azure.azure_identity_authentication_provider import (
-            AzureIdentityAuthenticationProvider)
-
-        self.package, self.ready, self.peers = package, ready, peers
-        self.hook, self.host = rig.Webhook(), rig.PromptHost()
-        credential = ClientSecretCredential(
-            ready.tenant, ready.clientId, ready.clientSecret,
-            authority=ready.https, disable_instance_discovery=True)
-        adapter = self.part("graph_request_adapter").GraphRequestAdapter(
-            AzureIdentityAuthenticationProvider(credential, scopes=[rig.SCOPE]))
-        adapter.base_url = base
-        self.calls = self.part("graph_service_client").GraphServiceClient(
-            request_adapter=adapter).communications.calls
+        super().__init__(package, base, ready)
+        self.peers = peers
         self.call = self.one = None
-
-    def part(self, name):
-        return importlib.import_module(f"{self.package}.{name}")
-
-    def model(self, name, **members):
-        module = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-        return getattr(self.part(f"generated.models.{module}"), name)(**members)
 
     def body(self, path, **members):
         """The body of an action below `/communications/calls/{id}`."""

@@ -177,22 +177,6 @@ def write(path, samples, rate=RATE):
     return path
 
 
-def correlate(expected, heard):
-    """Greatest normalised cross-correlation, and the shift it is at."""
-    if len(heard) < len(expected):
-        heard = numpy.pad(heard, (0, len(expected) - len(heard)))
-    size = 1 << (len(heard) + len(expected)).bit_length()
-    products = numpy.fft.irfft(
-        numpy.fft.rfft(heard, size) * numpy.conj(numpy.fft.rfft(expected, size)), size)
-    energy = numpy.concatenate(([0.0], numpy.cumsum(heard ** 2)))
-    shifts = len(heard) - len(expected) + 1
-    windows = energy[len(expected):len(expected) + shifts] - energy[:shifts]
-    scores = products[:shifts] / numpy.sqrt(
-        numpy.maximum(windows, 1.0) * numpy.sum(expected ** 2))
-    at = int(numpy.argmax(scores))
-    return float(scores[at]), at
-
-
 def loud_length(samples, rate=RATE):
     """Seconds between the first and the last sample that is not silence."""
     loud = numpy.flatnonzero(numpy.abs(samples) > 0.02 * numpy.abs(samples).max())

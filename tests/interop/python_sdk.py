@@ -25,7 +25,9 @@ def main():
             asyncio.run(asyncio.wait_for(Bot(package, base, ready).work(), 90))
 
 
-class Bot:
+class Sdk:
+    """A bot on one of Microsoft's SDKs, with its web servers."""
+
     def __init__(self, package, base, ready):
         from azure.identity import ClientSecretCredential
         from kiota_authentication_azure.azure_identity_authentication_provider import (
@@ -49,6 +51,8 @@ class Bot:
         module = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
         return getattr(self.part(f"generated.models.{module}"), name)(**members)
 
+
+class Bot(Sdk):
     async def work(self):
         say = lambda text: f"{self.package}: {text}"
         call = await self.create()

@@ -1,13 +1,18 @@
 //! A call's ear and its recordings: what the core asks for, and what it hears of it.
 
-use std::{f64::consts::TAU, fs::File, sync::Arc, time::Instant};
+use std::{
+    f64::consts::TAU,
+    fs::File,
+    sync::{Arc, LazyLock},
+    time::Instant,
+};
 
 use graphophone_call::{
     AccessToken, AppId, Input, LegEvent, OperationId, RecordSettings, Recorded, RecordingEvent,
     ResultInfo, TenantId, Tone,
 };
 use graphophone_media::{
-    codec::Codec,
+    codec::{Codec, SampleCodec},
     ear::{Ear, EarEvent, Ears, NewRecording, RecordingId},
     engine::{Segment, StreamHandle},
     prompt::{EncodedPrompt, Sha256},
@@ -230,9 +235,18 @@ impl Recorder {
     }
 }
 
-/// The beep in a codec; `None` where nothing encodes it.
+/// The beep in a codec; `None` where nothing encodes it. Made once.
 pub(super) fn beep(codec: Codec) -> Option<Segment> {
-    let codec = codec.sample()?;
+    static PCMU: LazyLock<Arc<EncodedPrompt>> = LazyLock::new(|| encoded_beep(SampleCodec::Pcmu));
+    static PCMA: LazyLock<Arc<EncodedPrompt>> = LazyLock::new(|| encoded_beep(SampleCodec::Pcma));
+    let prompt = match codec.sample()? {
+        SampleCodec::Pcmu => Arc::clone(&PCMU),
+        SampleCodec::Pcma => Arc::clone(&PCMA),
+    };
+    Some(Segment { prompt, repeat: 1 })
+}
+
+fn encoded_beep(codec: SampleCodec) -> Arc<EncodedPrompt> {
     let rate = f64::from(codec.rate());
     let samples = (BEEP_SECONDS * rate) as usize;
     let sound: Vec<i16> = (0..samples)
@@ -242,8 +256,7 @@ pub(super) fn beep(codec: Codec) -> Option<Segment> {
             (sine * edge.min(1.0) * BEEP_AMPLITUDE * 32_767.0) as i16
         })
         .collect();
-    let encoded = EncodedPrompt::samples(codec, Sha256([0; 32]), codec.encode(&sound));
-    Some(Segment { prompt: Arc::new(encoded), repeat: 1 })
+    Arc::new(EncodedPrompt::samples(codec, Sha256([0; 32]), codec.encode(&sound)))
 }
 
 fn failed(operation: OperationId, cause: &str) -> Input {

@@ -186,14 +186,11 @@ impl UserAgent {
         self.merged.remove(&ringing.merge_key);
         leg.local = Some(local);
         leg.agreed = agreed;
+        let cseq = dialog.remote_cseq.unwrap_or_default();
         let unacknowledged = Unacknowledged {
-            key: Arc::clone(&key),
-            response: response.clone(),
-            cseq: dialog.remote_cseq.unwrap_or_default(),
-            interval: super::TIMERS.t1,
-            until: now + super::TIMERS.timeout(),
             first: true,
             offered: agreed.is_none(),
+            ..Unacknowledged::new(&key, &response, cseq, now)
         };
         let takes_refer = message::may_take_refer(&request.headers);
         let mut established = Established::new(dialog, takes_refer);
@@ -306,6 +303,7 @@ impl UserAgent {
             self.tell(id, LegEvent::Answered);
             self.tell(id, LegEvent::Media { active: sending.unwrap_or(false) });
         }
+        self.offer_ended(now, id);
     }
 
     /// The answer to the offer in our 2xx.

@@ -114,6 +114,8 @@ pub(super) struct Established {
     pub(super) departed: bool,
     /// A re-INVITE of ours is out.
     pub(super) offering: bool,
+    /// The hold (`true`) or its end that was wished for while an offer was under way.
+    pub(super) next_hold: Option<bool>,
     /// Key presses by INFO.
     pub(super) presses: PressBudget,
 }
@@ -131,6 +133,7 @@ impl Established {
             following: None,
             departed: false,
             offering: false,
+            next_hold: None,
             presses: PressBudget::default(),
         }
     }
@@ -160,4 +163,24 @@ pub(super) struct Unacknowledged {
     pub(super) first: bool,
     /// It carries our offer, so the ACK must carry the answer.
     pub(super) offered: bool,
+}
+
+impl Unacknowledged {
+    /// A 2xx that is sent now.
+    pub(super) fn new(
+        key: &Arc<TransactionKey>,
+        response: &Response,
+        cseq: u32,
+        now: Instant,
+    ) -> Self {
+        Self {
+            key: Arc::clone(key),
+            response: response.clone(),
+            cseq,
+            interval: super::TIMERS.t1,
+            until: now + super::TIMERS.timeout(),
+            first: false,
+            offered: false,
+        }
+    }
 }

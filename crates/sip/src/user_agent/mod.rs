@@ -409,7 +409,7 @@ impl UserAgent {
         match purpose {
             Purpose::Invite(leg) => self.invite_outcome(now, key, *leg, outcome),
             Purpose::Cancel | Purpose::Unminded | Purpose::Bye { leg: None } => {}
-            Purpose::Reinvite(leg) => self.reinvite_outcome(key, *leg, outcome),
+            Purpose::Reinvite(leg) => self.reinvite_outcome(now, key, *leg, outcome),
             Purpose::Refer(leg) => self.refer_outcome(now, *leg, outcome),
             Purpose::Bye { leg: Some(leg) } => self.bye_outcome(now, *leg, outcome),
             Purpose::Register(trunk) => self.register_outcome(now, *trunk, outcome),

@@ -46,13 +46,8 @@ impl UserAgent {
         self.refreshed(id, &request, flow);
         let Some(key) = self.start_server(now, reply_to, request, None) else { return };
         let waiting = Unacknowledged {
-            key: Arc::clone(&key),
-            response: response.clone(),
-            cseq,
-            interval: super::TIMERS.t1,
-            until: now + super::TIMERS.timeout(),
-            first: false,
             offered: after.is_none(),
+            ..Unacknowledged::new(&key, &response, cseq, now)
         };
         self.send_response(now, &key, response);
         self.timers.set(Timer::Accept(id), now + super::TIMERS.t1);
@@ -168,11 +163,14 @@ impl UserAgent {
         }
     }
 
-    /// Puts the peer on hold, or takes it back, by a re-INVITE of ours. Nothing happens while
-    /// another offer is under way.
+    /// Puts the peer on hold, or takes it back, by a re-INVITE of ours. While another offer is under
+    /// way (RFC 3261 §14.1) the last wish waits for its end.
     pub(crate) fn hold(&mut self, now: Instant, id: LegId, holds: bool) {
         self.kept(id);
         if !self.is_settled(id) {
+            if let Some(established) = self.established(id) {
+                established.next_hold = Some(holds);
+            }
             return;
         }
         let branch = self.ids.branch();
@@ -201,10 +199,19 @@ impl UserAgent {
         }
     }
 
+    /// An offer has ended: what was wished for meanwhile comes next.
+    pub(super) fn offer_ended(&mut self, now: Instant, id: LegId) {
+        let wish = self.established(id).and_then(|established| established.next_hold.take());
+        if let Some(holds) = wish {
+            self.hold(now, id, holds);
+        }
+    }
+
     /// What became of our re-INVITE. If it was refused, what was agreed before goes on
     /// (RFC 3261 §14.1).
     pub(super) fn reinvite_outcome(
         &mut self,
+        now: Instant,
         key: &Arc<TransactionKey>,
         id: LegId,
         outcome: Result<Response, Cause>,
@@ -216,7 +223,7 @@ impl UserAgent {
                 if let Some(established) = self.established(id) {
                     established.offering = false;
                 }
-                return;
+                return self.offer_ended(now, id);
             }
         };
         let tag = message::to_tag(&response.headers).unwrap_or_default();
@@ -239,12 +246,12 @@ impl UserAgent {
             Some(State::Calling(_) | State::Ringing(_)) | None => return,
         };
         self.acknowledge(HeldAck { key: Arc::clone(key), invite, tag }, &dialog);
-        let message::Body::Sdp(body) = message::body(&response.headers, response.body()) else {
-            return;
-        };
-        let Ok(answer) = self.read_description(&body, dialog.source()) else { return };
-        let before = self.legs.get(&id).and_then(|leg| leg.agreed);
-        let after = before.and_then(|before| sdp::accept(&answer, Some(&before)).ok());
-        self.agree(id, after);
+        if let message::Body::Sdp(body) = message::body(&response.headers, response.body())
+            && let Ok(answer) = self.read_description(&body, dialog.source())
+        {
+            let before = self.legs.get(&id).and_then(|leg| leg.agreed);
+            self.agree(id, before.and_then(|before| sdp::accept(&answer, Some(&before)).ok()));
+        }
+        self.offer_ended(now, id);
     }
 }

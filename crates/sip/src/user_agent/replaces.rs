@@ -1,7 +1,7 @@
 //! INVITE with Replaces (RFC 3891): a new dialog takes the place of a running one on the same leg,
 //! so that its call, its stream and what plays in it go on.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use sipx_sip::{HeaderName, Request};
 
@@ -129,15 +129,7 @@ impl UserAgent {
         let takes_refer = message::may_take_refer(&request.headers);
         let cseq = message::cseq(&request.headers).unwrap_or_default();
         let Some(key) = self.start_server(now, reply_to, request, None) else { return };
-        let unacknowledged = Unacknowledged {
-            key: Arc::clone(&key),
-            response: response.clone(),
-            cseq,
-            interval: super::TIMERS.t1,
-            until: now + super::TIMERS.timeout(),
-            first: false,
-            offered: false,
-        };
+        let unacknowledged = Unacknowledged::new(&key, &response, cseq, now);
         let successor = Successor {
             dialog,
             local_tag,

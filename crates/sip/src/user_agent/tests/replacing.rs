@@ -188,6 +188,26 @@ fn our_hold_is_offered_acknowledged_and_taken_back() {
 }
 
 #[test]
+fn the_last_wish_waits_for_the_end_of_an_offer() {
+    let mut bench = Bench::new();
+    let (leg, ..) = bench.established_incoming();
+    bench.take_sent();
+    bench.ua.hold(bench.now, leg, true);
+    bench.drain();
+    let invite = bench.only_sent();
+    for holds in [false, true, false] {
+        bench.ua.hold(bench.now, leg, holds);
+    }
+    bench.drain();
+    assert!(bench.take_sent().is_empty(), "one offer at a time");
+    bench.receive(&response(&invite, "200 OK", "far", Some(&format!("{SDP}a=recvonly\r\n"))));
+    let sent = bench.take_sent();
+    let [ack, invite] = &sent[..] else { panic!("{sent:?}") };
+    assert!(ack.starts_with("ACK") && invite.starts_with("INVITE"), "{sent:?}");
+    assert!(invite.contains("a=sendrecv"), "{invite}");
+}
+
+#[test]
 fn offers_that_cross_are_glare() {
     let mut bench = Bench::new();
     let (leg, _, tag) = bench.established_incoming();
