@@ -1,8 +1,9 @@
 """The bots of examples/bots on Microsoft's SDKs, with baresip as caller and as whom callers are
-transferred to: SimpleIvr (a menu, keys, a transfer) and VoiceRecorder (record, download, play back)."""
+transferred to: SimpleIvr (a menu, keys, a transfer) and VoiceRecorder (record, download, play back).
+SimpleIvr once more with sipp as caller, whose keys come by SIP INFO."""
 
 import argparse
-import contextlib
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -19,82 +20,124 @@ import rig
 from baresip import correlate
 from peer import RATE, Baresip, loud_length, program, read
 from rig import Failed, check, passed
-from sipp import APP, TENANT, free_port
+from sipp import APP, TENANT, Sipp, free_port
+from sipp_ears import Ears
 
 BOTS = rig.ROOT / "examples" / "bots"
 SPEECH = rig.ROOT / "crates" / "graphophone" / "assets" / "demo-1.wav"
-ALICE, BOB = "00000000-0000-0000-0000-00000000a11c", "00000000-0000-0000-0000-000000000b0b"
-CONFIG = f"""
-[[phone]]
-user = "alice"
-password = "alice-password"
-user_id = "{ALICE}"
-
-[[phone]]
-user = "bob"
-password = "bob-password"
-user_id = "{BOB}"
-
-[[app]]
-id = "{APP}"
-tenant = "{TENANT}"
-secret = "dev-client-secret"
-roles = ["Calls.Initiate.All", "Calls.InitiateGroupCall.All", "Calls.JoinGroupCall.All", "Calls.AccessMedia.All"]
-calling_webhook = "http://127.0.0.1:PORT/api/calls"
-"""
+PHONES = {"alice": "00000000-0000-0000-0000-00000000a11c",
+          "bob": "00000000-0000-0000-0000-000000000b0b",
+          "carol": "00000000-0000-0000-0000-000000000ca1"}
+# Each bot has an application and a number.
+APPS = {"ivr": APP, "recorder": "aaaaaaaa-bbbb-cccc-dddd-ffffffffffff"}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     rig.add_server_options(parser)
-    parser.add_argument("--webhook-port", type=int,
-                        help="with --ready-file: port of that server's calling_webhook")
     parser.add_argument("--node", help="a `node`; without it the JavaScript bots are left out")
     parser.add_argument("--node-modules", type=pathlib.Path,
                         help="directory in which node_modules lies; the bots are copied there")
-    parser.add_argument("--only", action="append", default=[], choices=[*FLOWS, *KINDS])
+    parser.add_argument("--only", action="append", default=[], choices=KINDS)
     options = parser.parse_args()
-    port = options.webhook_port or free_port()
-    config = CONFIG.replace("PORT", str(port))
-    with rig.server_of(options, config) as ready, \
+    if options.ready_file:
+        raise Failed("these flows need a server with their own configuration: without --ready-file")
+    ports = {name: free_port() for name in APPS}
+    with rig.server_of(options, config(ports)) as ready, \
             tempfile.TemporaryDirectory(prefix="graphophone-flows-") as folder:
-        folder = pathlib.Path(folder)
-        for kind in chosen(KINDS, options):
-            if kind.startswith("node") and not options.node:
-                continue
-            for name in chosen(FLOWS, options):
-                place = folder / f"{kind}-{name}"
-                place.mkdir()
-                bot = Bot(kind, ready, place, port, options)
-                FLOWS[name](bot)
-                passed(f"{name} on {kind} took {time.monotonic() - bot.begun:.1f} s")
+        for kind in options.only or KINDS:
+            if kind.startswith("python") or options.node:
+                run(kind, ready, pathlib.Path(folder), ports, options)
 
 
-def chosen(all_of_them, options):
-    return [one for one in all_of_them if one in options.only] or all_of_them
+def run(kind, ready, folder, ports, options):
+    """Both bots on one client, each busy with its own callers."""
+    begin = time.monotonic()
+    ivr_bot, recorder_bot = (Bot(kind, name, ready, folder, ports[name], options) for name in APPS)
+    recorder_bot.more = ["--folder", str(recorder_bot.place)]
+    ivr_bot.more = ["--person", PHONES["bob"]]
+    with ivr_bot, recorder_bot:
+        for bot in (ivr_bot, recorder_bot):
+            bot.listens()
+        passed(f"{kind}: the bots listen after {time.monotonic() - begin:.1f} s")
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for work in [pool.submit(converse, ivr_bot, [ivr, *MORE.get(kind, [])]),
+                         pool.submit(converse, recorder_bot, [recorder])]:
+                work.result()
+    passed(f"{kind} took {time.monotonic() - begin:.1f} s")
+
+
+def converse(bot, flows):
+    for flow in flows:
+        bot.begin(flow.__name__)
+        begin = time.monotonic()
+        flow(bot)
+        passed(bot.say(f"{flow.__name__} took {time.monotonic() - begin:.1f} s"))
+
+
+def config(ports):
+    phones = "".join(f"""
+        [[phone]]
+        user = "{user}"
+        password = "{user}-password"
+        user_id = "{user_id}"
+    """ for user, user_id in PHONES.items())
+    return phones + "".join(f"""
+        [[app]]
+        id = "{app}"
+        tenant = "{TENANT}"
+        secret = "dev-client-secret"
+        roles = ["Calls.Initiate.All", "Calls.AccessMedia.All"]
+        calling_webhook = "http://127.0.0.1:{ports[name]}/api/calls"
+        [[route]]
+        to = "{name}"
+        app = "{app}"
+    """ for name, app in APPS.items())
 
 
 class Bot:
-    """One of examples/bots, as written, and what it says."""
+    """One of examples/bots, as written, and what it says. Its calls come one after another."""
 
-    def __init__(self, kind, ready, place, port, options):
-        self.kind, self.ready, self.place, self.port = kind, ready, place, port
-        self.options, self.lines, self.begun = options, None, None
-        self.ready_file = place / "ready.json"
-        self.ready_file.write_text(json.dumps(vars(ready)))
+    PROGRAMS = {"ivr": "simple_ivr", "recorder": "voice_recorder"}
+
+    def __init__(self, kind, name, ready, folder, port, options):
+        self.kind, self.name, self.ready, self.port = kind, name, ready, port
+        self.options, self.more = options, []
+        self.place = folder / f"{kind}-{name}"
+        self.place.mkdir()
+        self.ready_file = self.place / "ready.json"
+        self.ready_file.write_text(json.dumps({**vars(ready), "clientId": APPS[name]}))
+
+    def __enter__(self):
+        environment = dict(os.environ, NODE_EXTRA_CA_CERTS=self.ready.ca)
+        command = [*self.command(self.PROGRAMS[self.name]), str(self.ready_file),
+                   "--port", str(self.port), *self.more]
+        self.program = program(command, self.place, environment)
+        self.all_lines = self.program.__enter__()
+        return self
+
+    def __exit__(self, *failure):
+        return self.program.__exit__(*failure)
+
+    def listens(self):
+        rig.wait_until(lambda: any("listens at" in line for line in self.all_lines()), 180,
+                       f"{self.name} to listen")
+
+    def begin(self, flow):
+        """Forgets the calls before, and gives the phones of the next one a folder."""
+        self.since = len(self.all_lines())
+        self.folder = self.place / flow
+        self.folder.mkdir()
+
+    def lines(self):
+        return self.all_lines()[self.since:]
+
+    def phone(self, user, **more):
+        return Baresip(user, self.folder / user, free_port(), self.ready.sip["udp"],
+                       f"{user}-password", **more)
 
     def say(self, text):
         return f"{self.kind}: {text}"
-
-    @contextlib.contextmanager
-    def run(self, name, *arguments):
-        environment = dict(os.environ, NODE_EXTRA_CA_CERTS=self.ready.ca)
-        command = [*self.command(name), str(self.ready_file), "--port", str(self.port), *arguments]
-        with program(command, self.place, environment) as self.lines:
-            rig.wait_until(lambda: any("listens at" in line for line in self.lines()), 180,
-                           f"{name} to listen")
-            self.begun = time.monotonic()
-            yield
 
     def command(self, name):
         if self.kind == "python":
@@ -102,15 +145,15 @@ class Bot:
         if self.kind == "python-beta":
             # What the first line of bot.py says: another package, and nothing else.
             copy = self.place / "bots"
-            shutil.copytree(BOTS, copy, dirs_exist_ok=True)
+            shutil.copytree(BOTS, copy)
             for file in (copy / "python").glob("*.py"):
                 file.write_text(re.sub(r"\bmsgraph\.", "msgraph_beta.", file.read_text()))
             return [sys.executable, str(copy / "python" / f"{name}.py")]
         # Node resolves imports from where the script lies.
         copy = self.options.node_modules / "bots"
         shutil.copytree(BOTS, copy, dirs_exist_ok=True)
-        version = "beta" if self.kind == "node-beta" else "v1.0"
-        return [self.options.node, str(copy / "node" / f"{name}.mjs"), "--version", version]
+        more = {"node": [], "node-beta": ["--version", "beta"], "teams": ["--client", "teams"]}
+        return [self.options.node, str(copy / "node" / f"{name}.mjs"), *more[self.kind]]
 
     def told(self):
         """The notifications of its one call, in short and in order."""
@@ -152,34 +195,21 @@ class Bot:
 
 def ivr(bot):
     """Incoming call, menu, keys, transfer to another phone; both then talk to each other."""
-    sip = bot.ready.sip["udp"]
-    with bot.run("simple_ivr", "--person", BOB), \
-            Baresip("bob", bot.place / "bob", free_port(), sip, "bob-password") as bob, \
-            Baresip("alice", bot.place / "alice", free_port(), sip, "alice-password") as alice:
+    with bot.phone("bob") as bob, bot.phone("alice") as alice:
         bot.forge()
-        alice.dial(f"sip:ivr@{sip}")
+        alice.dial(f"sip:ivr@{bot.ready.sip['udp']}")
         menu = read(BOTS / "prompts" / "menu.wav")
-        rig.wait_until(lambda: len(alice.heard()) >= len(menu) + RATE // 2, 30,
-                       f"alice to hear the menu; the bot was told {bot.told()}")
-        best, _ = correlate(menu, alice.heard())
-        check(best >= 0.98, bot.say(f"alice hears the menu: correlation {best:.4f}"))
+        hears(bot, "alice", alice.heard, "menu")
         alice.press("2")
         bot.expect(r"deleted playPromptOperation failed 400/8508")
         alice.press("1")
         bot.expect(r"deleted playPromptOperation completed 200/0")
-        best, _ = correlate(read(BOTS / "prompts" / "transfer.wav"), alice.heard())
-        check(best >= 0.98, bot.say(f"alice hears who she is given to: correlation {best:.4f}"))
+        hears(bot, "alice", alice.heard, "transfer", len(menu))
         bot.expect(r"deleted terminated .*/7015")
         bob.expect("Call established", "to be called")
         alice.expect("Call established", "to call who she is transferred to", times=2)
         alice.expect("terminated (duration", "to leave the bot")
-        bot.judge([
-            "created incoming", "updated establishing", "updated established",
-            "updated established active", "updated established tone2 #1",
-            "deleted playPromptOperation failed 400/8508", "updated established tone1 #2",
-            "deleted playPromptOperation failed 400/8508",
-            "deleted playPromptOperation completed 200/0", "updated transferring",
-            "updated transferAccepted", r"deleted terminated (0|200)/7015"])
+        bot.judge(TRANSFERRED)
         for one, other, number in [(alice, bob, 0), (bob, alice, 1)]:
             heard_by(bot, one, other, number)
         alice.hang_up()
@@ -188,11 +218,8 @@ def ivr(bot):
 
 def refused(bot):
     """The transfer is refused: the caller is still with the bot, and hears the menu again."""
-    sip = bot.ready.sip["udp"]
-    with bot.run("simple_ivr", "--person", BOB), \
-            Baresip("bob", bot.place / "bob", free_port(), sip, "bob-password", "manual") as bob, \
-            Baresip("alice", bot.place / "alice", free_port(), sip, "alice-password") as alice:
-        alice.dial(f"sip:ivr@{sip}")
+    with bot.phone("bob", answers="manual") as bob, bot.phone("alice") as alice:
+        alice.dial(f"sip:ivr@{bot.ready.sip['udp']}")
         rig.wait_until(lambda: len(alice.heard()) > RATE // 2, 30, "alice to hear the menu")
         alice.press("1")
         bot.expect("updated transferring")
@@ -201,11 +228,7 @@ def refused(bot):
         bob.hang_up()
         failed = "updated established .*/7[07]00"
         bot.expect(failed)
-        menu = read(BOTS / "prompts" / "menu.wav")
-        rig.wait_until(lambda: len(alice.heard()) >= before + len(menu) + RATE // 2, 15,
-                       f"alice to hear the menu again; the bot was told {bot.told()}")
-        best, _ = correlate(menu, alice.heard()[before:])
-        check(best >= 0.98, bot.say(f"alice hears the menu again: correlation {best:.4f}"))
+        hears(bot, "alice", alice.heard, "menu", before)
         alice.hang_up()
         bot.expect("deleted terminated .*")
         bot.judge([
@@ -215,6 +238,49 @@ def refused(bot):
             "deleted playPromptOperation completed 200/0", "updated transferring",
             *(["updated transferAccepted"] if "updated transferAccepted" in bot.told() else []),
             failed, "deleted terminated .*"])
+
+
+def info(bot):
+    """As `ivr`, with sipp as caller: its keys come by SIP INFO, and it says of the transfer what it
+    is told to say."""
+    sip, port = bot.ready.sip["udp"], free_port()
+    menu = read(BOTS / "prompts" / "menu.wav")
+    with bot.phone("bob"), Ears() as ears, \
+            Sipp("keys", "udp", port, 1, "-key", "ears", str(ears.port), "-cid_str", "keys@sipp",
+                 "-s", "ivr", sip) as caller:
+        hears(bot, "sipp", ears.heard, "menu")
+        ears.nudge(port, "keys@sipp", 1)
+        bot.expect("updated established tone2 #1")
+        ears.nudge(port, "keys@sipp", 2)
+        bot.expect("deleted terminated .*/7015")
+        caller.expect(1)
+        hears(bot, "sipp", ears.heard, "transfer", len(menu))
+        bot.judge(TRANSFERRED)
+
+
+TRANSFERRED = [
+    "created incoming", "updated establishing", "updated established",
+    "updated established active", "updated established tone2 #1",
+    "deleted playPromptOperation failed 400/8508", "updated established tone1 #2",
+    "deleted playPromptOperation failed 400/8508",
+    "deleted playPromptOperation completed 200/0", "updated transferring",
+    "updated transferAccepted", r"deleted terminated (0|200)/7015"]
+
+
+def hears(bot, who, heard, prompt, since=0):
+    """Somebody hears the whole of a prompt, somewhere behind so many samples."""
+    wanted = read(BOTS / "prompts" / f"{prompt}.wav")
+    rig.wait_until(lambda: len(heard()) >= since + len(wanted), 30,
+                   f"{who} to hear {prompt}.wav; the bot was told {bot.told()}")
+
+    def found():
+        return correlate(wanted, heard()[since:])[0] >= 0.98
+    try:
+        rig.wait_until(found, 5, "it")
+    except Failed:
+        pass
+    best, _ = correlate(wanted, heard()[since:])
+    check(best >= 0.98, bot.say(f"{who} hears {prompt}.wav: correlation {best:.4f}"))
 
 
 def heard_by(bot, speaker, listener, number):
@@ -229,20 +295,18 @@ def heard_by(bot, speaker, listener, number):
 
 def recorder(bot):
     """Incoming call, prompt and beep, speech, stop tone, download, playback, hang-up."""
-    sip = bot.ready.sip["udp"]
     speech = read(SPEECH)
-    with bot.run("voice_recorder", "--folder", str(bot.place)), \
-            Baresip("alice", bot.place / "alice", free_port(), sip, "alice-password") as alice:
-        alice.dial(f"sip:recorder@{sip}")
-        asked = alice.until_quiet()
-        best, _ = correlate(read(BOTS / "prompts" / "record.wav"), alice.heard())
-        check(best >= 0.98, bot.say(f"alice is asked to speak: correlation {best:.4f}"))
-        alice.speak(speech)
-        alice.pause(len(speech) / RATE + 0.2)
-        alice.press("#")
+    with bot.phone("carol") as carol:
+        carol.dial(f"sip:recorder@{bot.ready.sip['udp']}")
+        asked = carol.until_quiet()
+        best, _ = correlate(read(BOTS / "prompts" / "record.wav"), carol.heard())
+        check(best >= 0.98, bot.say(f"carol is asked to speak: correlation {best:.4f}"))
+        carol.speak(speech)
+        carol.pause(len(speech) / RATE + 0.2)
+        carol.press("#")
         bot.expect(r"deleted recordOperation completed 200/8514")
         bot.expect(r"deleted terminated 200/7000")
-        alice.expect("terminated (duration", "to be hung up")
+        carol.expect("terminated (duration", "to be hung up")
         bot.judge([
             "created incoming", "updated establishing", "updated established",
             "updated established active", "deleted recordOperation completed 200/8514",
@@ -254,19 +318,21 @@ def recorder(bot):
             format_ = (file.getframerate(), file.getnchannels(), file.getsampwidth())
         check(format_ == (16_000, 1, 2), bot.say("it is 16 kHz, mono, 16 bits"), format_)
         compare(bot, "recorded", speech, read(recordings[0]))
-        compare(bot, "played back", speech, alice.heard()[asked + len(read(BOTS / "prompts" / "heard.wav")):])
+        compare(bot, "played back", speech, carol.heard()[asked + len(read(BOTS / "prompts" / "heard.wav")):])
 
 
 def compare(bot, what, spoken, got):
     best, _ = correlate(spoken, got)
-    check(best >= 0.98, bot.say(f"what alice said is {what}: correlation {best:.4f}"))
+    check(best >= 0.98, bot.say(f"what carol said is {what}: correlation {best:.4f}"))
     lengths = [1_000 * loud_length(samples) for samples in (spoken, got)]
     check(abs(lengths[0] - lengths[1]) <= 40, bot.say(
         f"{what}: {lengths[1]:.0f} ms of {lengths[0]:.0f} ms spoken"))
 
 
-FLOWS = {"ivr": ivr, "refused": refused, "recorder": recorder}
-KINDS = ["python", "python-beta", "node", "node-beta"]
+# Client and version: msgraph-sdk, msgraph-beta-sdk, microsoft-graph-client, teams.graph (v1.0 only).
+KINDS = ["python", "python-beta", "node", "node-beta", "teams"]
+# What has nothing to do with the version, or not even with the client.
+MORE = {"python": [refused, info], "node": [refused]}
 
 if __name__ == "__main__":
     rig.run(main)

@@ -3,9 +3,9 @@
 
     tests/interop/run.py python     Microsoft's Python SDKs (v1.0 and beta)
     tests/interop/run.py node       Microsoft's JavaScript client
-    tests/interop/run.py sipp       sipp as callee and as caller, UDP and TCP
+    tests/interop/run.py sipp       sipp as callee, as caller and in transfers, UDP and TCP
     tests/interop/run.py baresip    baresip registers, is called, records the prompt
-    tests/interop/run.py flows      the bots of examples/bots with baresip as caller
+    tests/interop/run.py flows      the bots of examples/bots with baresip and sipp as callers
     tests/interop/run.py group      a group call of Microsoft's Python SDKs with baresip phones
     tests/interop/run.py sipvicious SIPVicious finds no extension and no password
     tests/interop/run.py schemathesis  requests made from /openapi.json: no 5xx, no surprise
@@ -68,7 +68,11 @@ def run_python(server, rest):
 
 def run_sipp(server, rest):
     debian("sip-tester", "sipp")
-    return script("sipp.py", sys.executable, server, rest)
+    code = script("sipp.py", sys.executable, server, rest)
+    # Its server has a configuration of its own.
+    if code == 0 and server[0] == "--server":
+        code = script("sipp_refer.py", sys.executable, server, [])
+    return code
 
 
 def run_baresip(server, rest):
@@ -78,6 +82,7 @@ def run_baresip(server, rest):
 
 def run_flows(server, rest):
     debian("baresip-core", "baresip")
+    debian("sip-tester", "sipp")
     environment = node_environment()
     modules(environment)
     node = shutil.which("node", path=environment["PATH"])

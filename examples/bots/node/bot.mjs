@@ -1,15 +1,12 @@
-// What the two bots share: a Graph client, a web server for notifications and prompts, and the
-// check of the token that every notification carries.
+// What the two bots share: a Graph client (clients.mjs), a web server for notifications and prompts,
+// and the check of the token that every notification carries.
 
 import { createPublicKey, verify } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
 
-import { ClientSecretCredential } from "@azure/identity";
-import { Client } from "@microsoft/microsoft-graph-client";
-import { TokenCredentialAuthenticationProvider } from
-  "@microsoft/microsoft-graph-client/authProviders/azureTokenCredentials/index.js";
+import { clients } from "./clients.mjs";
 
 const PROMPTS = new URL("../prompts/", import.meta.url);
 const ISSUERS = ["https://graph.microsoft.com", "https://api.botframework.com"];
@@ -19,27 +16,10 @@ export class Bot {
   constructor(options) {
     this.ready = options.ready;
     this.port = Number(options.port);
-    this.version = options.version;
     this.url = `http://127.0.0.1:${this.port}`;
     this.files = new Map(readdirSync(PROMPTS).map((name) => [name, readFileSync(new URL(name, PROMPTS))]));
     this.turn = Promise.resolve();
-    const credential = new ClientSecretCredential(
-      this.ready.tenant, this.ready.clientId, this.ready.clientSecret,
-      { authorityHost: this.ready.https, disableInstanceDiscovery: true },
-    );
-    this.graph = Client.initWithMiddleware({
-      authProvider: new TokenCredentialAuthenticationProvider(credential, {
-        scopes: ["https://graph.microsoft.com/.default"],
-      }),
-      baseUrl: `${this.ready.https}/`,
-      // Without this the client sends its token to Microsoft's own hosts only.
-      customHosts: new Set([new URL(this.ready.https).hostname]),
-    });
-  }
-
-  // `/communications/calls/{call}{path}`
-  api(call, path = "") {
-    return this.graph.api(`/communications/calls/${call}${path}`).version(this.version);
+    this.graph = options.graph;
   }
 
   async run() {
@@ -93,7 +73,7 @@ export class Bot {
   }
 
   async answer(call) {
-    await this.api(call, "/answer").post({
+    await this.graph.act(call, "answer", {
       callbackUri: `${this.url}/api/calls`,
       acceptedModalities: ["audio"],
       mediaConfig: {
@@ -106,7 +86,7 @@ export class Bot {
 
   async play(call, names, clientContext) {
     const prompts = names.map((name) => this.prompt(name));
-    await this.api(call, "/playPrompt").post({ prompts, clientContext });
+    await this.graph.act(call, "playPrompt", { prompts, clientContext });
   }
 
   prompt(name) {
@@ -177,18 +157,22 @@ export function say(text) {
   console.log(text);
 }
 
-// Runs a bot as the command line says: READY_FILE [--port N] [--version beta] and what `more` names.
+// Runs a bot as the command line says: READY_FILE [--port N] [--version beta] [--client teams] and what
+// `more` names.
 export async function main(Kind, more) {
   const options = {
     port: { type: "string", default: "3978" },
     version: { type: "string", default: "v1.0" },
+    client: { type: "string", default: "graph" },
   };
   for (const [name, standard] of Object.entries(more)) options[name] = { type: "string", default: standard };
   const { values, positionals: [readyFile] } = parseArgs({ options, allowPositionals: true });
-  if (!readyFile) {
+  const make = clients[values.client];
+  if (!readyFile || !make) {
     console.error(`usage: ${process.argv[1]} READY_FILE ${Object.keys(options).map((name) => `[--${name} …]`).join(" ")}`);
     process.exit(2);
   }
   const ready = JSON.parse(readFileSync(readyFile, "utf8"));
-  await new Kind({ ...values, ready }).run();
+  const graph = await make(ready, values.version);
+  await new Kind({ ...values, ready, graph }).run();
 }

@@ -16,13 +16,13 @@ class SimpleIvr extends Bot {
   async audioActive(call) {
     if (this.greeted.has(call)) return;
     this.greeted.add(call);
-    await this.api(call, "/subscribeToTone").post({ clientContext: "keys" });
+    await this.graph.act(call, "subscribeToTone", { clientContext: "keys" });
     await this.playMenu(call);
   }
 
   async keyPressed(call, { tone }) {
     // Whatever plays is cut, so that the caller need not wait.
-    await this.api(call, "/cancelMediaProcessing").post({});
+    await this.graph.act(call, "cancelMediaProcessing", {});
     if (tone === "tone1") await this.play(call, ["transfer.wav"], "transfer");
     else await this.playMenu(call);
   }
@@ -37,7 +37,7 @@ class SimpleIvr extends Bot {
 
   async operationEnded(call, { clientContext, status }) {
     if (clientContext !== "transfer" || status !== "completed") return;
-    await this.api(call, "/transfer").post({
+    await this.graph.act(call, "transfer", {
       transferTarget: {
         "@odata.type": "#microsoft.graph.invitationParticipantInfo",
         identity: {

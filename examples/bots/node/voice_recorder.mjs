@@ -19,7 +19,7 @@ class VoiceRecorder extends Bot {
   async audioActive(call) {
     if (this.greeted.has(call)) return;
     this.greeted.add(call);
-    await this.api(call, "/recordResponse").post({
+    await this.graph.act(call, "recordResponse", {
       prompts: [this.prompt("record.wav")],
       playBeep: true,
       stopTones: ["#"],
@@ -32,7 +32,7 @@ class VoiceRecorder extends Bot {
 
   async operationEnded(call, operation) {
     if (operation["@odata.type"] !== "#microsoft.graph.recordOperation") {
-      await this.api(call).delete(); // the caller has heard it
+      await this.graph.hangUp(call); // the caller has heard it
     } else if (operation.status === "completed" && operation.resultInfo.code === 200) {
       const name = `${call}.wav`;
       this.files.set(name, await download(operation));
@@ -40,7 +40,7 @@ class VoiceRecorder extends Bot {
       say(`${call} recorded ${this.files.get(name).length} bytes`);
       await this.play(call, ["heard.wav", name], call);
     } else {
-      await this.api(call).delete();
+      await this.graph.hangUp(call);
     }
   }
 }

@@ -70,7 +70,9 @@ pub(super) fn of(config: &Config) -> Value {
             "waitingOfApplication": gate.waiting_per_app,
             "disk": config.prompts.disk_budget.0,
             "memory": config.prompts.memory_budget.0,
+            "uploads": config.prompts.uploads_budget.0,
         },
+        "recordings": { "disk": config.recordings.disk_budget.0 },
         "notifications": {
             "underWay": lanes.total,
             "underWayOfEndpoint": lanes.per_endpoint,

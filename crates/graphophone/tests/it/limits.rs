@@ -36,6 +36,20 @@ fn number(limits: &Value, group: &str, name: &str) -> usize {
     usize::try_from(found).unwrap()
 }
 
+#[tokio::test]
+async fn every_limit_is_documented() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/limits.md");
+    let page = fs::read_to_string(page).unwrap();
+    let server = TestServer::start().await;
+    let all = limits(&server).await;
+    for (group, names) in all.as_object().unwrap() {
+        let names = names.as_object().into_iter().flat_map(|names| names.keys());
+        for name in names.chain([group]) {
+            assert!(page.contains(&format!("`{name}`")), "docs/limits.md lacks {group}.{name}");
+        }
+    }
+}
+
 fn action(uri: &str) -> Value {
     json!({"prompts": [{
         "@odata.type": "#microsoft.graph.mediaPrompt",

@@ -44,6 +44,7 @@ mod prompts_evil;
 mod receipts;
 mod record_response;
 mod redirect;
+mod referrals;
 mod rejecting;
 mod repeated;
 mod restart;

@@ -44,14 +44,14 @@ pub(crate) fn target(phone: &Phone) -> Value {
 }
 
 /// The bot calls a phone; the phone's end and the id come back once there is audio.
-async fn talk(bot: &mut Bot, phone: &Phone) -> (PhoneCall, String) {
+pub(crate) async fn talk(bot: &mut Bot, phone: &Phone) -> (PhoneCall, String) {
     let id = bot.call(user(phone), &[]).await.expect("the call is made");
     let call = soon("the phone is called", phone.next_call()).await;
     bot.until(patience(), is_audio_active).await.expect("audio");
     (call, id)
 }
 
-async fn transfer(bot: &Bot, id: &str, target: Value) {
+pub(crate) async fn transfer(bot: &Bot, id: &str, target: Value) {
     let path = format!("/v1.0/communications/calls/{id}/transfer");
     let answer = bot.send(Method::POST, &path, Some(json!({"transferTarget": target}))).await;
     let answer = answer.expect("a response");
