@@ -1,12 +1,19 @@
 //! Far ends that bring somebody else into a call of a bot's: by REFER (RFC 3515), if the
 //! configuration lets them, and by an INVITE with Replaces (RFC 3891). What plays goes on.
 
+use std::num::NonZeroUsize;
+
+use axum::http::Method;
 use graphophone::{
-    bot::{Bot, is_end_of, is_terminated, sent_ms},
-    config::{Config, IncomingRefer as Policy, PhoneSection, Secret},
+    auth::Secret,
+    bot::{Bot, is_audio_active, is_end_of, is_terminated, sent_ms},
+    config::{Config, IncomingRefer as Policy, Phone as PhoneSection},
 };
 use graphophone_call::Tone;
-use graphophone_media::{codec::Codec, engine::Engine, engine::EngineConfig};
+use graphophone_media::{
+    codec::Codec,
+    engine::{Engine, EngineConfig},
+};
 use graphophone_sip::{
     IncomingRefer,
     phone::{AnswerPolicy, Phone, PhoneCall, PhoneConfig, ReferOutcome},
@@ -16,9 +23,9 @@ use graphophone_testkit::{
     audio::{as_heard, assert_heard, tone_wav},
     heard, patience, soon, states,
 };
-use std::num::NonZeroUsize;
+use serde_json::json;
 
-use crate::transfer::{assert_hears, phone, talk};
+use crate::transfer::{assert_hears, phone, talk, target, transfer};
 
 /// Which part of the prompts is heard can be told by pitch.
 const SCALE: [f64; 10] = [350.0, 400.0, 460.0, 530.0, 610.0, 700.0, 800.0, 920.0, 1_060.0, 1_220.0];
@@ -66,8 +73,8 @@ async fn assert_goes_on_with(bot: &mut Bot, call: &str, his: &PhoneCall) {
 
 async fn subscribe(bot: &Bot, call: &str) {
     let path = format!("/v1.0/communications/calls/{call}/subscribeToTone");
-    let body = serde_json::json!({"clientContext": "keys"});
-    let answer = bot.send(axum::http::Method::POST, &path, Some(body)).await.expect("a response");
+    let body = json!({"clientContext": "keys"});
+    let answer = bot.send(Method::POST, &path, Some(body)).await.expect("a response");
     assert_eq!(answer.status, 200, "{}", answer.body);
 }
 
@@ -110,6 +117,8 @@ async fn a_refer_to_who_is_busy_or_not_allowed_leaves_the_call_as_it_was() {
         let Some(ReferOutcome::Failed(why)) = outcome else { panic!("{target}: {outcome:?}") };
         assert_eq!(why.code, status, "{target}");
         assert_still_hears(&mut bot, &id, &hers).await;
+        hers.hang_up();
+        bot.until(patience(), is_terminated).await.unwrap();
     }
 }
 
@@ -165,7 +174,7 @@ async fn a_caller_that_changes_phones_is_still_heard_by_the_one_it_was_transferr
     let bob = phone(&server, "bob", IncomingRefer::Decline).await;
     let desk = phone(&server, "desk", IncomingRefer::Decline).await;
     let (hers, id) = talk(&mut bot, &alice).await;
-    crate::transfer::transfer(&bot, &id, crate::transfer::target(&bob)).await;
+    transfer(&bot, &id, target(&bob)).await;
     bot.until(patience(), is_terminated).await.unwrap();
     let his = soon("bob is called", bob.next_call()).await;
     soon("they talk", his.established()).await.unwrap();
@@ -197,9 +206,9 @@ async fn nobody_takes_over_the_call_of_another_registered_phone() {
     };
     let (alice, eve) = (registered("alice").await, registered("eve").await);
     let mut bot = server.bot().await;
-    let id = bot.call(serde_json::json!({"user": {"id": "alice"}}), &[]).await.unwrap();
+    let id = bot.call(json!({"user": {"id": "alice"}}), &[]).await.unwrap();
     let hers = soon("alice is called", alice.next_call()).await;
-    bot.until(patience(), graphophone::bot::is_audio_active).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
     let name = hers.dialog().expect("it is established");
     let outsider = phone(&server, "outsider", IncomingRefer::Decline).await;
     for thief in [&eve, &outsider] {

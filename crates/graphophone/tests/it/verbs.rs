@@ -45,6 +45,13 @@ startHoldMusic          | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501 
 stopHoldMusic           | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 202      | 400 8585     | 400 8585         | 400 8501    | 400 8528    | 404 8522
 GET audioRoutingGroups  | 404 8522 | 404 8522 | 404 8522  | 400 8548 | 400 8548     | 400 8548    | 400 8548   | 200      | 400 8548     | 400 8548         | 400 8548    | 400 8548    | 404 8522
 POST audioRoutingGroups | 404 8522 | 404 8522 | 404 8522  | 400 8548 | 400 8548     | 400 8548    | 400 8548   | 200      | 400 8548     | 400 8548         | 400 8548    | 400 8548    | 404 8522
+GET audioRoutingGroup   | 404 8522 | 404 8522 | 404 8522  | 400 8548 | 400 8548     | 400 8548    | 400 8548   | 200      | 400 8548     | 400 8548         | 400 8548    | 400 8548    | 404 8522
+PATCH audioRoutingGroup | 404 8522 | 404 8522 | 404 8522  | 400 8548 | 400 8548     | 400 8548    | 400 8548   | 200      | 400 8548     | 400 8548         | 400 8548    | 400 8548    | 404 8522
+DELETE audioRoutingGroup | 404 8522 | 404 8522 | 404 8522  | 400 8548 | 400 8548     | 400 8548    | 400 8548   | 204      | 400 8548     | 400 8548         | 400 8548    | 400 8548    | 404 8522
+GET participant         | 404 8522 | 404 8522 | 404 8522  | 200      | 200          | 200         | 200        | 200      | 200          | 200              | 200         | 200         | 404 8522
+graphophoneUnmute       | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 400 8548    | 400 8548   | 200      | 400 8585     | 400 8585         | 400 8501    | 400 8528    | 404 8522
+GET operation           | 404 8522 | 404 8522 | 404 8522  | 404 8522 | 404 8522     | 404 8522    | 404 8522   | 404 8522 | 404 8522     | 404 8522         | 404 8522    | 404 8522    | 404 8522
+graphophone.pause       | 404 8522 | 404 8522 | 404 8522  | 404 8522 | 404 8522     | 404 8522    | 404 8522   | 404 8522 | 404 8522     | 404 8522         | 404 8522    | 404 8522    | 404 8522
 ";
 
 /// Longer than the table takes.
@@ -289,6 +296,17 @@ fn request(
         "GET operations" => get("/operations"),
         "GET participants" => get("/participants"),
         "GET audioRoutingGroups" => get("/audioRoutingGroups"),
+        "GET audioRoutingGroup" => get("/audioRoutingGroups/oneToOne"),
+        "DELETE audioRoutingGroup" => {
+            (Method::DELETE, "/audioRoutingGroups/oneToOne".to_owned(), None)
+        }
+        "GET participant" => get(&format!("/participants/{me}")),
+        // Operations that there are have tests of their own.
+        "GET operation" => get(&format!("/operations/{}", Uuid::from_u128(98))),
+        "graphophone.pause" => {
+            post(&format!("/operations/{}/{verb}", Uuid::from_u128(98)), json!({}))
+        }
+        "graphophoneUnmute" => post(&format!("/participants/{me}/{verb}"), context),
         "answer" => {
             let body = json!({
                 "callbackUri": callback, "acceptedModalities": ["audio"], "mediaConfig": media,
@@ -324,12 +342,17 @@ fn request(
         "DELETE participant" => (Method::DELETE, format!("/participants/{me}"), None),
         "mute participant" => post(&format!("/participants/{me}/mute"), context),
         "startHoldMusic" | "stopHoldMusic" => post(&format!("/participants/{me}/{verb}"), context),
-        "POST audioRoutingGroups" => {
+        "POST audioRoutingGroups" | "PATCH audioRoutingGroup" => {
             let body = json!({
                 "@odata.type": "#microsoft.graph.audioRoutingGroup", "id": "oneToOne",
                 "routingMode": "oneToOne", "sources": [me], "receivers": [own],
             });
-            post("/audioRoutingGroups", body)
+            match verb {
+                "PATCH audioRoutingGroup" => {
+                    (Method::PATCH, "/audioRoutingGroups/oneToOne".to_owned(), Some(body))
+                }
+                _ => post("/audioRoutingGroups", body),
+            }
         }
         other => panic!("no such verb: {other}"),
     }
