@@ -181,7 +181,7 @@ impl Server {
         let prompts = Prompts::new(prompts_settings(&config), guard).map_err(|error| {
             refused("store.path: the prompt cache cannot be used", error.into())
         })?;
-        let recordings = Recordings::open(recordings_settings(&config))
+        let recordings = Recordings::open(recordings_settings(&config), Arc::new(unix_millis))
             .map_err(|error| refused("store.path: the recordings cannot be used", error.into()))?;
         let ears = Ears::start(engine_config(&config).threads)
             .map_err(|error| set_up("media.threads: nobody can listen", error.into()))?;

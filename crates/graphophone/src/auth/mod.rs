@@ -42,6 +42,7 @@ pub use keys::Keys;
 pub use private_file::FileError;
 pub use ring::{KeyStanding, OVERLAP, RotateError, Rotation};
 pub use role::{Role, RoleSet};
+pub(crate) use secret::random_bytes;
 pub use secret::{AdminToken, ConfigAdminTokenTooShort, Secret};
 pub use signer::NotificationIssuer;
 

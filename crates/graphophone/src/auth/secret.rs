@@ -101,7 +101,7 @@ pub(super) fn bearer_token(authorization: &str) -> Option<&str> {
 }
 
 /// Bytes from the operating system's generator.
-pub(super) fn random_bytes<const N: usize>() -> [u8; N] {
+pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("aws-lc's generator aborts instead of failing");
     bytes

@@ -257,6 +257,7 @@ impl Config {
             ("prompts.max_duration", self.prompts.max_duration.0.as_millis() as u64),
             ("prompts.timeout", self.prompts.timeout.0.as_millis() as u64),
             ("recordings.keep", self.recordings.keep.0.as_millis() as u64),
+            ("recordings.token_valid", self.recordings.token_valid.0.as_millis() as u64),
             ("recordings.disk_budget", self.recordings.disk_budget.0),
             ("calls.keep_alive", self.calls.keep_alive.0.as_millis() as u64),
             ("calls.answer_within", self.calls.answer_within.0.as_millis() as u64),

@@ -242,7 +242,7 @@ sections! {
         concurrent: usize,
     }
     /// `[recordings]`
-    RecordingsSection { keep: Interval, disk_budget: Bytes, }
+    RecordingsSection { keep: Interval, token_valid: Interval, disk_budget: Bytes, }
     /// `[callbacks]`
     Callbacks {
         #[serde(deserialize_with = "values::list")]

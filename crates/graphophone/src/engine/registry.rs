@@ -11,7 +11,8 @@ use std::{
 
 use futures::FutureExt;
 use graphophone_call::{
-    AppId, Call, CallId, CallState, Command, Operation, OperationId, Settings, TenantId,
+    AccessToken, AppId, Call, CallId, CallState, Command, Operation, OperationId, OperationKind,
+    Settings, TenantId,
 };
 use graphophone_graph::resource::{call::CallDetails, receipt::Receipt};
 use graphophone_media::ear::Ears;
@@ -364,14 +365,24 @@ impl Calls {
             if asked.is_ok()
                 && let Ok(Some((operation, receipt))) = answer.await
             {
-                return Ok(Some((operation, Some(receipt))));
+                return Ok(Some((self.with_fresh_token(operation), Some(receipt))));
             }
         }
         let stored = self.shared.ledger.operation(id).await?;
         Ok(stored.and_then(|(record, operation, receipt)| {
             let is_theirs = (record.tenant, record.app) == owner && record.call_id == call;
-            is_theirs.then_some((operation, receipt))
+            is_theirs.then(|| (self.with_fresh_token(operation), receipt))
         }))
+    }
+
+    /// Its owner reads it: the recording can be had for a while from now on.
+    fn with_fresh_token(&self, mut operation: Operation) -> Operation {
+        if let OperationKind::RecordResponse { recorded: Some(recorded), .. } = &mut operation.kind
+            && let Some(token) = self.shared.recordings.fresh_token(operation.id)
+        {
+            recorded.access_token = AccessToken(token.expose().to_owned());
+        }
+        operation
     }
 
     /// The ids of all operations of a call of this application, oldest first; `None` if there is

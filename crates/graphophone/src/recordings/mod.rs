@@ -1,11 +1,11 @@
 //! Recordings on disk: made by calls, downloaded with a token of their own, deleted on schedule.
 //!
 //! `{id}.wav` is the recording of the operation with that id, `{id}.json` beside it says whose it is,
-//! what opens it (a digest, never the token) and when both are deleted, so that all of that outlives
-//! the process. `{id}.part` is one that is being made; what a process leaves of those is deleted by
+//! what its tokens are made with and when both are deleted, so that all of that outlives the process. `{id}.part` is one that is being made; what a process leaves of those is deleted by
 //! the next.
 
 mod shelf;
+mod token;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
@@ -19,13 +19,13 @@ use std::{
 use graphophone_call::{AppId, OperationId, TenantId};
 use graphophone_media::ear::RECORDING_RATE;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::{auth::Secret, engine::unix_millis};
-use shelf::Shelf;
+use crate::{auth::Secret, outbox::WallClock};
+use shelf::{Kept, Shelf};
+use token::{Key, Worth};
 
 /// The longest sleep of the deleter: the wall clock may be set meanwhile.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ pub struct Settings {
     pub directory: PathBuf,
     /// Each is deleted so long after it was completed.
     pub keep: Duration,
+    /// Each token opens its recording for so long.
+    pub token_valid: Duration,
     /// Bytes of all of them, with those that are being made at their longest.
     pub disk_budget: u64,
 }
@@ -47,6 +49,7 @@ pub struct Recordings(Arc<Inner>);
 
 struct Inner {
     settings: Settings,
+    now: WallClock,
     shelf: Mutex<Shelf>,
     changed: Notify,
 }
@@ -69,13 +72,23 @@ pub(crate) enum MakeError {
     Disk(#[from] io::Error),
 }
 
+/// Why a recording is not given away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// A wrong token, an unknown recording and one that is gone are all the same.
+    #[error("there is no such recording for this token")]
+    Absent,
+    /// The token was one of this recording.
+    #[error("the token has expired")]
+    Expired,
+}
+
 /// What stands beside a recording.
 #[derive(Serialize, Deserialize)]
 struct Sidecar {
     tenant: Uuid,
     app: Uuid,
-    /// SHA-256 of the access token, in hexadecimal.
-    token_sha256: String,
+    key: Key,
     /// Milliseconds since 1970.
     delete_at: i64,
 }
@@ -85,7 +98,7 @@ impl Recordings {
     ///
     /// # Errors
     /// When the directory cannot be made or read.
-    pub fn open(settings: Settings) -> io::Result<Self> {
+    pub fn open(settings: Settings, now: WallClock) -> io::Result<Self> {
         let directory = &settings.directory;
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         if !fs::symlink_metadata(directory)?.is_dir() {
@@ -94,8 +107,8 @@ impl Recordings {
         }
         fs::set_permissions(directory, Permissions::from_mode(0o700))?;
         let shelf = Shelf::read(directory)?;
-        let recordings =
-            Self(Arc::new(Inner { settings, shelf: Mutex::new(shelf), changed: Notify::new() }));
+        let (shelf, changed) = (Mutex::new(shelf), Notify::new());
+        let recordings = Self(Arc::new(Inner { settings, now, shelf, changed }));
         recordings.delete_due();
         Ok(recordings)
     }
@@ -116,23 +129,29 @@ impl Recordings {
         Ok((place, file))
     }
 
-    /// Opens a recording for whoever has its token: the file and its length. Blocks for the disk.
-    ///
-    /// A wrong token, an unknown recording and one that is gone are all the same.
-    pub(crate) fn read(&self, id: OperationId, token: &str) -> Option<(File, u64)> {
-        let sidecar = fs::read(self.path(id, "json")).ok();
-        let sidecar = sidecar.and_then(|json| serde_json::from_slice::<Sidecar>(&json).ok());
-        let digest = digest(token);
-        let known = sidecar.as_ref().map_or("", |sidecar| &sidecar.token_sha256);
-        let fits =
-            aws_lc_rs::constant_time::verify_slices_are_equal(digest.as_bytes(), known.as_bytes());
-        let due = sidecar.map_or(0, |sidecar| sidecar.delete_at);
-        if fits.is_err() || due <= unix_millis().0 {
-            return None;
+    /// Opens a recording for whoever has a token of it: the file and its length. Blocks for the disk.
+    pub(crate) fn read(&self, id: OperationId, token: &str) -> Result<(File, u64), ReadError> {
+        let now = self.now();
+        let kept = self.lock().find(id.uuid()).filter(|kept| now < kept.delete_at);
+        // Where there is none, as long is spent with a key that opens nothing.
+        let known = kept.is_some();
+        let key = kept.map_or_else(Key::random, |kept| kept.key);
+        match key.worth(id.uuid(), token, now) {
+            Worth::Opens if known => {}
+            Worth::Expired if known => return Err(ReadError::Expired),
+            Worth::Opens | Worth::Expired | Worth::Nothing => return Err(ReadError::Absent),
         }
-        let file = File::open(self.path(id, "wav")).ok()?;
-        let length = file.metadata().ok()?.len();
-        Some((file, length))
+        let file = File::open(self.path(id, "wav")).map_err(|_| ReadError::Absent)?;
+        let length = file.metadata().map_err(|_| ReadError::Absent)?.len();
+        Ok((file, length))
+    }
+
+    /// Another token for a recording that is still there: for the application whose it is, which the
+    /// caller has made sure of.
+    pub(crate) fn fresh_token(&self, id: OperationId) -> Option<Secret> {
+        let now = self.now();
+        let kept = self.lock().find(id.uuid()).filter(|kept| now < kept.delete_at)?;
+        Some(kept.key.token(id.uuid(), now.saturating_add(millis(self.0.settings.token_valid))))
     }
 
     /// Deletes each recording when its time has come. Never ends.
@@ -141,7 +160,7 @@ impl Recordings {
             let changed = self.0.changed.notified();
             let next = self.lock().next_due();
             let wait = next.map_or(LOOK_AGAIN, |due| {
-                let left = u64::try_from(due - unix_millis().0).unwrap_or(0);
+                let left = u64::try_from(due - self.now()).unwrap_or(0);
                 Duration::from_millis(left).min(LOOK_AGAIN)
             });
             if tokio::time::timeout(wait, changed).await.is_err() {
@@ -155,7 +174,7 @@ impl Recordings {
     }
 
     fn delete_due(&self) {
-        let due = self.lock().take_due(unix_millis().0);
+        let due = self.lock().take_due(self.now());
         let count = due.len();
         for id in due {
             for end in ["json", "wav"] {
@@ -170,6 +189,11 @@ impl Recordings {
         if count > 0 {
             info!(count, "recordings deleted");
         }
+    }
+
+    /// Milliseconds since 1970.
+    fn now(&self) -> i64 {
+        (self.0.now)().0
     }
 
     fn path(&self, id: OperationId, end: &str) -> PathBuf {
@@ -187,22 +211,20 @@ impl Place {
         let (recordings, id) = (self.recordings.clone(), self.id);
         file.sync_all()?;
         let length = file.metadata()?.len();
-        let token = Secret::random();
-        let keep = i64::try_from(recordings.0.settings.keep.as_millis()).unwrap_or(i64::MAX);
-        let delete_at = unix_millis().0.saturating_add(keep);
-        let sidecar = Sidecar {
-            tenant: owner.0.uuid(),
-            app: owner.1.uuid(),
-            token_sha256: digest(token.expose()),
-            delete_at,
-        };
+        let key = Key::random();
+        let now = recordings.now();
+        let delete_at = now.saturating_add(millis(recordings.0.settings.keep));
+        let (tenant, app) = (owner.0.uuid(), owner.1.uuid());
+        let sidecar = Sidecar { tenant, app, key: key.clone(), delete_at };
         // Before the recording has its name: one without its sidecar is deleted at the next start.
         let mut beside = private(&recordings.path(id, "json"))?;
         beside.write_all(&serde_json::to_vec(&sidecar).map_err(io::Error::from)?)?;
         beside.sync_all()?;
         fs::rename(recordings.path(id, "part"), recordings.path(id, "wav"))?;
         File::open(&recordings.0.settings.directory)?.sync_all()?;
-        recordings.lock().keep(id.uuid(), length, delete_at);
+        let until = now.saturating_add(millis(recordings.0.settings.token_valid));
+        let token = key.token(id.uuid(), until);
+        recordings.lock().keep(id.uuid(), Kept { bytes: length, delete_at, key });
         recordings.0.changed.notify_one();
         Ok(token)
     }
@@ -221,8 +243,8 @@ fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).read(true).create_new(true).mode(0o600).open(path)
 }
 
-fn digest(token: &str) -> String {
-    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The books of the recordings: how many bytes they have, and when each is due.
+//! The books of the recordings: how many bytes they have, when each is due, and what opens it.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,15 +8,24 @@ use std::{
 
 use uuid::Uuid;
 
-use super::Sidecar;
+use super::{Sidecar, token::Key};
 
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
-    /// Bytes of each complete recording, and when it is due.
-    sizes: HashMap<Uuid, u64>,
+    /// Those that are complete, and when each is due.
+    kept: HashMap<Uuid, Kept>,
     due: BTreeSet<(i64, Uuid)>,
     /// Bytes of all of them, and what those that are being made may become.
     used: u64,
+}
+
+/// A complete recording.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) bytes: u64,
+    /// Milliseconds since 1970.
+    pub(super) delete_at: i64,
+    pub(super) key: Key,
 }
 
 impl Shelf {
@@ -38,7 +47,9 @@ impl Shelf {
             };
             match kept {
                 Some(sidecar) => {
-                    shelf.keep(id, fs::metadata(&path)?.len(), sidecar.delete_at);
+                    let Sidecar { key, delete_at, .. } = sidecar;
+                    let bytes = fs::metadata(&path)?.len();
+                    shelf.keep(id, Kept { bytes, delete_at, key });
                 }
                 None => fs::remove_file(&path)?,
             }
@@ -59,10 +70,14 @@ impl Shelf {
         self.used = self.used.saturating_sub(bytes);
     }
 
-    pub(super) fn keep(&mut self, id: Uuid, bytes: u64, delete_at: i64) {
-        self.sizes.insert(id, bytes);
-        self.due.insert((delete_at, id));
-        self.used += bytes;
+    pub(super) fn keep(&mut self, id: Uuid, kept: Kept) {
+        self.due.insert((kept.delete_at, id));
+        self.used += kept.bytes;
+        self.kept.insert(id, kept);
+    }
+
+    pub(super) fn find(&self, id: Uuid) -> Option<Kept> {
+        self.kept.get(&id).cloned()
     }
 
     /// When the next one is due, in milliseconds since 1970.
@@ -77,7 +92,7 @@ impl Shelf {
             && due <= now
         {
             self.due.pop_first();
-            self.used -= self.sizes.remove(&id).unwrap_or(0);
+            self.used -= self.kept.remove(&id).map_or(0, |kept| kept.bytes);
             taken.push(id);
         }
         taken

@@ -91,6 +91,7 @@ pub(super) fn recordings_settings(config: &Config) -> RecordingsSettings {
     RecordingsSettings {
         directory: config.store.path.join("recordings"),
         keep: config.recordings.keep.0,
+        token_valid: config.recordings.token_valid.0,
         disk_budget: config.recordings.disk_budget.0,
     }
 }

@@ -1,9 +1,8 @@
 //! recordResponse from the bot's side and from the caller's: what was said is in the file, in real
-//! time, and each end has its own situation.
+//! time, and each completion reason that Graph has comes of a real situation (but `none`, which never
+//! comes).
 
-use std::time::Duration;
-
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use graphophone::bot::{Received, http_client};
 use graphophone_call::Tone;
 use graphophone_media::{
@@ -12,14 +11,16 @@ use graphophone_media::{
     resample::resample,
     wav::WavReader,
 };
-use graphophone_testkit::{TestCall, audio::tone_wav, is_end_of, seen};
+use graphophone_testkit::{
+    TestCall, TestServer, WirePhone, audio::tone_wav, is_audio_active, is_end_of, patience, seen,
+};
 use serde_json::{Value, json};
 
-const RATE: u32 = 16_000;
+pub(crate) const RATE: u32 = 16_000;
 
 /// A voice that says nothing: syllables of a buzz with a pitch of 140 Hz that wanders, for `ms`
 /// milliseconds at 16 kHz, without a pause that is longer than 60 ms.
-fn voice(ms: u32) -> Vec<i16> {
+pub(crate) fn voice(ms: u32) -> Vec<i16> {
     let mut phase = 0.0_f64;
     (0..ms * 16)
         .map(|n| {
@@ -38,13 +39,13 @@ fn voice(ms: u32) -> Vec<i16> {
         .collect()
 }
 
-fn say(call: &TestCall, samples: &[i16]) {
+pub(crate) fn say(call: &TestCall, samples: &[i16]) {
     let file = graphophone_media::wav::to_bytes(RATE, samples);
     let prompt = Prompt::decode(file.as_slice(), Accept::Any).unwrap();
     call.phone.say(&prompt).unwrap();
 }
 
-fn body(call: &TestCall, prompt: Option<&[u8]>, more: Value) -> Value {
+pub(crate) fn body(call: &TestCall, prompt: Option<&[u8]>, more: Value) -> Value {
     let mut body = prompt.map_or_else(|| json!({"prompts": []}), |file| call.prompts(&[file]));
     body["clientContext"] = "recorded".into();
     for (name, value) in more.as_object().unwrap() {
@@ -53,7 +54,7 @@ fn body(call: &TestCall, prompt: Option<&[u8]>, more: Value) -> Value {
     body
 }
 
-async fn record(call: &TestCall, prompt: Option<&[u8]>, more: Value) -> String {
+pub(crate) async fn record(call: &TestCall, prompt: Option<&[u8]>, more: Value) -> String {
     let made = call.act("v1.0", "recordResponse", body(call, prompt, more)).await;
     assert_eq!(made.status, StatusCode::OK, "{}", made.body);
     let id = made.body["id"].as_str().unwrap().to_owned();
@@ -72,7 +73,7 @@ async fn beeped(call: &TestCall, ms: usize) {
     call.heard(ms).await;
 }
 
-async fn get(url: &str, token: Option<&str>) -> reqwest::Response {
+pub(crate) async fn get(url: &str, token: Option<&str>) -> reqwest::Response {
     let mut request = http_client().unwrap().get(url);
     if let Some(token) = token {
         request = request.bearer_auth(token);
@@ -242,6 +243,49 @@ async fn a_prompt_that_cannot_be_had_fails_it_and_the_queue_goes_on() {
 }
 
 #[tokio::test]
+async fn a_beep_that_cannot_be_sent_fails_it() {
+    let server = TestServer::start().await;
+    // Its description names an address that packets from 127.0.0.1 cannot go to.
+    let phone = WirePhone::start_with_audio_at("192.0.2.1").await;
+    let mut bot = server.bot().await;
+    let call = bot.call(phone.identity(), &[]).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
+    let prompt = bot.serve("prompt", tone_wav(440.0, 100));
+    let prompt = json!([{"mediaInfo": {"uri": prompt}}]);
+    for (prompts, reason, subcode) in
+        [(json!([]), "playBeepFailed", 8512), (prompt, "playPromptFailed", 8511)]
+    {
+        let path = format!("/v1.0/communications/calls/{call}/recordResponse");
+        let body = json!({"prompts": prompts, "clientContext": "recorded"});
+        let made = bot.send(Method::POST, &path, Some(body)).await.unwrap().ok().unwrap();
+        let operation = made["id"].as_str().unwrap();
+        let told = bot.until(patience(), |value| is_end_of(value, operation)).await.unwrap();
+        assert_end(told.last().unwrap(), "failed", reason, 500, subcode);
+    }
+}
+
+#[tokio::test]
+async fn a_recording_that_the_disk_has_no_room_for_fails_with_the_setting_to_change() {
+    let mut call = TestCall::start_with(|config| {
+        config.recordings.disk_budget = graphophone::config::Bytes(100_000);
+    })
+    .await;
+    // Counted as long as it may become: 5 s are 160 kB.
+    let operation = record(&call, None, json!({})).await;
+    let ended = call.ended(&operation).await;
+    assert_end(&ended, "failed", "unspecifiedError", 500, 9999);
+    let message = ended.value["resourceData"]["resultInfo"]["message"].as_str().unwrap();
+    assert!(message.contains("recordings.disk_budget"), "{message}");
+    // One that fits is made, by and by as many as one likes are not.
+    for reason in ["maxRecordDurationReached", "unspecifiedError"] {
+        let operation = record(&call, None, json!({"maxRecordDurationInSeconds": 2})).await;
+        say(&call, &voice(4_000));
+        let ended = call.ended(&operation).await;
+        assert_eq!(ended.value["resourceData"]["completionReason"], reason);
+    }
+}
+
+#[tokio::test]
 async fn who_barges_in_cuts_what_plays_and_who_hangs_up_is_told_nothing() {
     let mut call = TestCall::start().await;
     let looping = call.play_looping(&[&tone_wav(440.0, 500)]).await;
@@ -297,74 +341,41 @@ async fn the_old_name_and_what_is_wrong_with_a_body() {
 }
 
 #[tokio::test]
-async fn only_its_own_token_opens_a_recording_and_opens_nothing_else() {
+async fn its_prompt_may_be_of_any_source_that_play_prompt_takes() {
     let mut call = TestCall::start().await;
-    let mut ends = Vec::new();
-    for _ in 0..2 {
-        let operation = record(&call, None, json!({"maxRecordDurationInSeconds": 1})).await;
-        say(&call, &voice(2_500));
-        ends.push(call.ended(&operation).await);
-        let ended = &ends.last().unwrap().value["resourceData"];
-        assert_eq!(ended["completionReason"], "maxRecordDurationReached", "{ended}");
+    let admin = call.server.server().ready().admin_token.clone().unwrap();
+    let url = format!("{}/graphophone/v1/prompts/hello", call.server.base());
+    let put = http_client().unwrap().put(url).bearer_auth(admin);
+    let put = put.body(tone_wav(700.0, 200)).send().await.unwrap();
+    assert_eq!(put.status(), StatusCode::CREATED);
+    for (uri, hz) in [
+        ("graphophone:tone?frequency=500&durationMs=200", 500.0),
+        ("graphophone:prompts/hello", 700.0),
+    ] {
+        let settings = json!({
+            "prompts": [{"mediaInfo": {"uri": uri}}],
+            "playBeep": false,
+            "initialSilenceTimeoutInSeconds": 1,
+        });
+        let operation = record(&call, None, settings).await;
+        assert_end(&call.ended(&operation).await, "failed", "mediaReceiveTimeout", 400, 8513);
+        let is_heard = || async {
+            let heard = call.phone.heard().samples;
+            let piece = heard.get(heard.len().checked_sub(170 * 8)?..heard.len() - 30 * 8)?;
+            (analysis::tone_level_db(piece, 8_000, hz) > -30.0).then_some(())
+        };
+        seen(uri, is_heard).await;
     }
-    let of =
-        |n: usize, name: &str| ends[n].value["resourceData"][name].as_str().unwrap().to_owned();
-    let (first, second) = (of(0, "recordingLocation"), of(1, "recordingLocation"));
-    let (mine, other) = (of(0, "recordingAccessToken"), of(1, "recordingAccessToken"));
-    assert_eq!(get(&first, Some(&mine)).await.status(), StatusCode::OK);
-    assert_eq!(get(&first, Some(&mine)).await.status(), StatusCode::OK, "as often as one likes");
-
-    let unauthorized = get(&first, None).await;
-    assert_eq!(unauthorized.status(), StatusCode::UNAUTHORIZED);
-    assert!(unauthorized.headers().contains_key("www-authenticate"));
-    let never =
-        first.rsplit_once('/').unwrap().0.to_owned() + "/00000000-0000-0000-0000-00000000dead";
-    assert_eq!(get(&never, None).await.text().await.unwrap(), unauthorized.text().await.unwrap());
-    let api = call.bot.token().to_owned();
-    let absent = get(&never, Some(&mine)).await;
-    assert_eq!(absent.status(), StatusCode::NOT_FOUND);
-    let absent = absent.text().await.unwrap();
-    for (url, token) in [(&first, &other), (&second, &mine), (&first, &api)] {
-        let refused = get(url, Some(token)).await;
-        assert_eq!(refused.status(), StatusCode::NOT_FOUND);
-        assert_eq!(
-            refused.text().await.unwrap(),
-            absent,
-            "no wrong token is told from no recording"
-        );
+    for (uri, text) in [
+        ("graphophone:tone?frequency=5&durationMs=200", "frequency"),
+        ("graphophone:tts?text=hello", "tts.command"),
+        ("graphophone:hum", "graphophone:"),
+    ] {
+        let body = body(&call, None, json!({"prompts": [{"mediaInfo": {"uri": uri}}]}));
+        let refused = call.act("v1.0", "recordResponse", body).await;
+        assert_eq!(refused.body["error"]["code"], "8523", "{}", refused.body);
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains("prompts[0].mediaInfo.uri"), "{message}");
+        assert!(message.contains(text), "{message}");
     }
-    let path = format!("{}/v1.0/communications/calls", call.server.base());
-    assert_eq!(get(&path, Some(&mine)).await.status(), StatusCode::UNAUTHORIZED, "no API token");
-}
-
-#[tokio::test]
-async fn a_recording_is_there_after_a_restart_and_gone_when_its_time_has_come() {
-    let mut call = TestCall::start_with(|config| {
-        config.recordings.keep = graphophone::config::Interval(Duration::from_secs(20));
-    })
-    .await;
-    let operation = record(&call, None, json!({"maxRecordDurationInSeconds": 1})).await;
-    say(&call, &voice(2_500));
-    let ended = call.ended(&operation).await;
-    let data = ended.value["resourceData"].clone();
-    let token = data["recordingAccessToken"].as_str().unwrap().to_owned();
-    let location = data["recordingLocation"].as_str().unwrap().to_owned();
-    assert_eq!(get(&location, Some(&token)).await.status(), StatusCode::OK);
-    let path = location[location.find("/recordings/").unwrap()..].to_owned();
-    let running = record(&call, None, json!({"maxRecordDurationInSeconds": 60})).await;
-    let TestCall { server, .. } = call;
-    let server = server.stop().await.start().await;
-    let url = format!("{}{path}", server.base());
-    assert_eq!(get(&url, Some(&token)).await.status(), StatusCode::OK, "also after a restart");
-    let parts = std::fs::read_dir(server.directory().join("recordings")).unwrap();
-    let names: Vec<_> =
-        parts.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    assert!(!names.iter().any(|name| name.contains(&running)), "{names:?}");
-    let folder = server.directory().join("recordings");
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    while std::fs::read_dir(&folder).unwrap().count() > 0 {
-        assert!(tokio::time::Instant::now() < deadline, "it is not deleted");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(get(&url, Some(&token)).await.status(), StatusCode::NOT_FOUND);
 }

@@ -1,6 +1,6 @@
 //! Transfers between real phones: by REFER, by a bridge of ours, to a call that the bot has.
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use axum::http::Method;
 use graphophone::bot::{Bot, is_audio_active, is_terminated};
@@ -23,11 +23,16 @@ use serde_json::{Value, json};
 
 /// A phone at its own address, which does or does not do what it is referred to.
 pub(crate) async fn phone(server: &TestServer, user: &str, refer: IncomingRefer) -> Phone {
+    phone_of(server.sip(), user, refer).await
+}
+
+/// The same, of the server at this address.
+pub(crate) async fn phone_of(server: SocketAddr, user: &str, refer: IncomingRefer) -> Phone {
     let engine = Engine::start(EngineConfig::with_threads(NonZeroUsize::MIN)).expect("an engine");
     let config = PhoneConfig {
         register: false,
         incoming_refer: refer,
-        ..PhoneConfig::new(user, "", server.sip())
+        ..PhoneConfig::new(user, "", server)
     };
     Phone::start(config, engine).await.expect("the phone starts")
 }

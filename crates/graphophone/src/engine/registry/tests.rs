@@ -20,6 +20,7 @@ use crate::{
         call_task::Dialler,
         conference::{ConferenceAudio, ConferenceRules},
         testing::silent_outbox,
+        unix_millis,
     },
     prompts::{self, Guard, GuardSettings},
     recordings,
@@ -48,11 +49,15 @@ impl Kit {
             outbox,
             prompts: Prompts::new(settings, guard).unwrap(),
             ears: Ears::start(ONE).unwrap(),
-            recordings: Recordings::open(recordings::Settings {
-                directory: directory.path().join("recordings"),
-                keep: Duration::from_secs(60),
-                disk_budget: 1 << 20,
-            })
+            recordings: Recordings::open(
+                recordings::Settings {
+                    directory: directory.path().join("recordings"),
+                    keep: Duration::from_secs(60),
+                    token_valid: Duration::from_secs(60),
+                    disk_budget: 1 << 20,
+                },
+                Arc::new(unix_millis),
+            )
             .unwrap(),
             settings: Settings::default(),
             dial: DialRules::new(&Config::load(Profile::Dev, None, Overrides::new()).unwrap()),
