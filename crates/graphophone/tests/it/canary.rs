@@ -16,7 +16,11 @@ use graphophone::{
     config::Phone as PhoneSection,
 };
 use graphophone_call::AppId;
-use graphophone_media::engine::{Engine, EngineConfig};
+use graphophone_media::{
+    engine::{Engine, EngineConfig},
+    prompt::{Accept, Prompt},
+    wav,
+};
 use graphophone_sip::phone::{Phone, PhoneConfig};
 use graphophone_testkit::{
     TestServer, audio, is_audio_active, is_end_of, is_terminated, patience,
@@ -25,6 +29,8 @@ use graphophone_testkit::{
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command, time::timeout_at};
+
+use crate::record_response;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_graphophone");
 const TENANT: &str = "b7e2c1d0-0000-0000-0000-000000000001";
@@ -203,6 +209,7 @@ async fn no_secret_is_in_anything_a_server_says_at_its_most_talkative() {
     let sip = ready["sip"]["udp"].as_str().unwrap();
     let mut tokens = calls(&mut bot, &phone, sip, &mut heard).await;
     tokens.push(bot.token().to_owned());
+    tokens.extend(recording(&base, &mut bot, &phone, &at("data"), &mut heard).await);
     refusals(&base, &mut bot, &mut heard).await;
     administration(&base, &mut heard).await;
     commands(directory.path(), &base, &mut heard).await;
@@ -285,6 +292,66 @@ async fn calls(bot: &mut Bot, phone: &Phone, sip: &str, heard: &mut Heard) -> Ve
         // A call tells its own bot where that wanted to be called back.
         let text = value.to_string().replace(CALLBACK_SIG, "").replace(WEBHOOK_SIG, "");
         heard.add("a notification", text);
+    }
+    tokens
+}
+
+/// A recording, downloaded and asked for in every wrong way. Its tokens and its key come back.
+async fn recording(
+    base: &str,
+    bot: &mut Bot,
+    phone: &Phone,
+    data: &Path,
+    heard: &mut Heard,
+) -> Vec<String> {
+    let call = bot.call(json!({"user": {"id": "desk"}}), &[]).await.unwrap();
+    bot.until(patience(), is_audio_active).await.unwrap();
+    let path = format!("/v1.0/communications/calls/{call}/recordResponse");
+    let body = json!({"prompts": [], "playBeep": false, "maxRecordDurationInSeconds": 1});
+    let made = bot.send(Method::POST, &path, Some(body)).await.unwrap().ok().unwrap();
+    let operation = made["id"].as_str().unwrap().to_owned();
+    let said = wav::to_bytes(record_response::RATE, &record_response::voice(3_000));
+    let said = Prompt::decode(said.as_slice(), Accept::Any).unwrap();
+    phone.latest_call().unwrap().say(&said).unwrap();
+    let told = bot.until(patience(), |value| is_end_of(value, &operation)).await.unwrap();
+    let mut told = told.last().unwrap().value.clone();
+    let mut shown = bot.operation(&call, &operation).await.unwrap();
+    // Its own bot is told, of course.
+    let take = |value: &mut Value| {
+        let Value::String(token) = value["recordingAccessToken"].take() else { panic!("{value}") };
+        token
+    };
+    let mut tokens = vec![take(&mut told["resourceData"]), take(&mut shown)];
+    heard.add("the end of a recording", told.to_string());
+    heard.add("a recording", shown.to_string());
+    let location = shown["recordingLocation"].as_str().unwrap().to_owned();
+    let http = http_client().unwrap();
+    for token in &tokens {
+        assert_eq!(http.get(&location).bearer_auth(token).send().await.unwrap().status(), 200);
+        let calls = format!("{base}/v1.0/communications/calls");
+        for request in [
+            http.get(format!("{location}?access_token={token}")),
+            http.get(&location).basic_auth("bot", Some(token)),
+            http.get(&location).bearer_auth(format!("{token}x")),
+            http.post(&location).bearer_auth(token),
+            http.get(format!("{location}x")).bearer_auth(token),
+            http.get(format!("{base}/recordings/{token}")).bearer_auth(token),
+            http.get(&calls).bearer_auth(token),
+            http.get(format!("{calls}/{token}")).bearer_auth(bot.token()),
+            http.get(format!("{base}/graphophone/v1/load")).bearer_auth(token),
+        ] {
+            let answer = request.send().await.unwrap();
+            assert!(answer.status().is_client_error(), "{}", answer.url().path());
+            let headers = format!("{:?}", answer.headers());
+            heard.add("a refused recording", headers + &answer.text().await.unwrap());
+        }
+    }
+    let beside = fs::read(data.join("recordings").join(format!("{operation}.json"))).unwrap();
+    let beside: Value = serde_json::from_slice(&beside).unwrap();
+    tokens.push(beside["key"].as_str().unwrap().to_owned());
+    bot.hang_up(&call).await.unwrap();
+    for received in bot.until(patience(), is_terminated).await.unwrap() {
+        heard.add("a notification after a recording", received.value.to_string());
     }
     tokens
 }
