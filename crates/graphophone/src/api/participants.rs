@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::{actions, calls, lists, reply::Reply, request::Request};
 use crate::{
     auth::Role,
-    engine::{Target, View},
+    engine::{Once, Target, View},
 };
 
 /// Graph "List participants".
@@ -80,6 +80,10 @@ pub(super) async fn act_on_all(
 ) -> Result<Reply, ApiError> {
     calls::find(request, id)?;
     let body = request.json(body).await?;
+    let once = request.once(&body);
+    if let Some(reply) = actions::made_before(request, once).await? {
+        return Ok(reply);
+    }
     let (version, compat) = (request.version(), request.compat());
     if !is_known(action, version, compat) {
         let text = format!("The metadata of this version has no action {}", action.name());
@@ -108,7 +112,7 @@ pub(super) async fn act_on_all(
             (GroupVerb::ConfigureMixer(asked.levels.into()), asked.client_context)
         }
     };
-    actions::operate(request, id, command(verb, client_context)).await
+    operate(request, id, verb, client_context, once).await
 }
 
 /// Whether the metadata that the request is held to has the action.
@@ -133,10 +137,32 @@ pub(super) async fn act_on_one(
 ) -> Result<Reply, ApiError> {
     calls::find(request, id)?;
     let body = request.json(body).await?;
+    let once = request.once(&body);
+    let mut reply = match actions::made_before(request, once).await? {
+        Some(reply) => reply,
+        None => act_on_one_now(request, &body, (id, participant), action, once).await?,
+    };
+    match action {
+        // Graph answers these as accepted, with the operation.
+        ParticipantAction::StartHoldMusic | ParticipantAction::StopHoldMusic => {
+            reply.status = StatusCode::ACCEPTED;
+        }
+        ParticipantAction::Mute | ParticipantAction::Unmute => {}
+    }
+    Ok(reply)
+}
+
+async fn act_on_one_now(
+    request: &Request<'_>,
+    body: &[u8],
+    (id, participant): (CallId, ParticipantId),
+    action: ParticipantAction,
+    once: Option<Once>,
+) -> Result<Reply, ApiError> {
     let (version, compat) = (request.version(), request.compat());
     let (verb, client_context) = match action {
         ParticipantAction::StartHoldMusic => {
-            let asked = start_hold_music::parse(&body, version, compat)?;
+            let asked = start_hold_music::parse(body, version, compat)?;
             if let Some(prompt) = &asked.custom_prompt {
                 request.state.check_prompt(&prompt.uri).map_err(|fault| {
                     ApiError::BotArgument(format!("customPrompt.mediaInfo.uri: {fault}"))
@@ -146,24 +172,29 @@ pub(super) async fn act_on_one(
             (GroupVerb::StartHoldMusic { participant, prompt }, asked.client_context)
         }
         ParticipantAction::StopHoldMusic => {
-            (GroupVerb::StopHoldMusic(participant), context_only::parse(&body, version, compat)?)
+            (GroupVerb::StopHoldMusic(participant), context_only::parse(body, version, compat)?)
         }
         ParticipantAction::Mute => {
-            (GroupVerb::Mute(participant), context_only::parse(&body, version, compat)?)
+            (GroupVerb::Mute(participant), context_only::parse(body, version, compat)?)
         }
         ParticipantAction::Unmute => {
-            (GroupVerb::Unmute(participant), context_only::parse(&body, version, compat)?)
+            (GroupVerb::Unmute(participant), context_only::parse(body, version, compat)?)
         }
     };
-    let mut reply = actions::operate(request, id, command(verb, client_context)).await?;
-    match action {
-        // Graph answers these as accepted, with the operation.
-        ParticipantAction::StartHoldMusic | ParticipantAction::StopHoldMusic => {
-            reply.status = StatusCode::ACCEPTED;
-        }
-        ParticipantAction::Mute | ParticipantAction::Unmute => {}
-    }
-    Ok(reply)
+    operate(request, id, verb, client_context, once).await
+}
+
+/// What takes time is done once for each request; what is done at once says how something is to be,
+/// and may be said again.
+async fn operate(
+    request: &Request<'_>,
+    id: CallId,
+    verb: GroupVerb,
+    client_context: Option<String>,
+    once: Option<Once>,
+) -> Result<Reply, ApiError> {
+    let once = once.filter(|_| !verb.is_immediate());
+    actions::operate_once(request, id, command(verb, client_context), once).await
 }
 
 /// A command that makes an operation of the group.

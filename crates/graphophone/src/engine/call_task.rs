@@ -260,6 +260,17 @@ impl CallTask {
             return Ok(());
         }
         let wanted = command.operation();
+        // What cannot be taken back must not be begun twice.
+        if let Some(once) = once.filter(|_| !command.can_be_taken_back()) {
+            let known = self.shared.ledger.store.request(once.key).await;
+            if let Some(error) = known.map_or_else(
+                |error| Some(CommandError::of_store(&error)),
+                |known| known.map(|_| CommandError::Repeated),
+            ) {
+                let _ = reply.send(Err(error));
+                return Ok(());
+            }
+        }
         let before = command.can_be_taken_back().then(|| (self.call.clone(), self.view.clone()));
         let now = Instant::now().into_std();
         if let Err(rejection) = self.call.handle_input(now, Input::Command(command)) {
@@ -275,6 +286,7 @@ impl CallTask {
         let (mut change, operations) = self.drain().await;
         let made = operations.into_iter().find(|operation| Some(operation.id) == wanted);
         let Some((call, view)) = before else {
+            self.remember(&mut change, once, wanted);
             change.replies.push((reply, made));
             return self.settle(change).await;
         };
@@ -295,9 +307,13 @@ impl CallTask {
     /// Marks a change that begins something: there must be room on the disk for all of it, and the
     /// request that asked for it is remembered with it.
     fn begins(&self, change: &mut Change, once: Option<Once>, made: Option<OperationId>) {
-        let commit = Arc::make_mut(&mut change.commit);
-        commit.is_new_work = true;
-        commit.request = once.map(|once| once.record(self.view.details.id, made, unix_millis()));
+        Arc::make_mut(&mut change.commit).is_new_work = true;
+        self.remember(change, once, made);
+    }
+
+    fn remember(&self, change: &mut Change, once: Option<Once>, made: Option<OperationId>) {
+        let record = |once: Once| once.record(self.view.details.id, made, unix_millis());
+        Arc::make_mut(&mut change.commit).request = once.map(record);
     }
 
     async fn handle(&mut self, input: Input) -> Result<(), StoreError> {

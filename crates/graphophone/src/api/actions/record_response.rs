@@ -8,7 +8,7 @@ use graphophone_graph::{
 };
 use uuid::Uuid;
 
-use super::{Reply, Request};
+use super::{Asked, Reply, Request};
 
 pub(in crate::api) async fn handle(
     request: &Request<'_>,
@@ -19,16 +19,15 @@ pub(in crate::api) async fn handle(
     let root = request.service().root;
     let parse =
         |body: &[u8], version, compat| record_response::parse(body, name, root, version, compat);
-    let (_, asked) = super::asked(request, body, id, parse).await?;
-    for (index, prompt) in asked.settings.prompts.iter().enumerate() {
-        request.state.prompt_guard().check_uri(&prompt.uri).map_err(|refusal| {
-            ApiError::BotArgument(format!("prompts[{index}].mediaInfo.uri: {refusal}"))
-        })?;
-    }
+    let (asked, once) = match super::asked_once(request, body, id, parse).await? {
+        Asked::Before(reply) => return Ok(reply),
+        Asked::Now(asked, once) => (asked, once),
+    };
+    super::check_prompts(request, &asked.settings.prompts)?;
     let command = Command::RecordResponse {
         operation: OperationId::new(Uuid::new_v4()),
         settings: asked.settings.into(),
         client_context: asked.client_context,
     };
-    super::operate(request, id, command).await
+    super::operate_once(request, id, command, once).await
 }
