@@ -40,6 +40,11 @@ pub(super) fn of(config: &Config) -> Value {
             "participants": config.limits.participants,
         },
         "connections": config.limits.connections,
+        "dialling": {
+            "ofApplication": config.dial.per_app_concurrent,
+            "ofApplicationPerMinute": config.dial.per_app_per_minute,
+            "longestCall": config.dial.max_call.0.as_secs(),
+        },
         "requests": {
             "body": json::MAX_BODY,
             "createCallBody": create_call::MAX_KEPT_BODY,
@@ -72,7 +77,21 @@ pub(super) fn of(config: &Config) -> Value {
             "memory": config.prompts.memory_budget.0,
             "uploads": config.prompts.uploads_budget.0,
         },
-        "recordings": { "disk": config.recordings.disk_budget.0 },
+        "speech": {
+            "texts": config.tts.concurrent,
+            "time": config.tts.timeout.0.as_secs(),
+        },
+        "recordings": {
+            "disk": config.recordings.disk_budget.0,
+            "kept": config.recordings.keep.0.as_secs(),
+            "tokenValid": config.recordings.token_valid.0.as_secs(),
+        },
+        "waiting": {
+            "keepAlive": config.calls.keep_alive.0.as_secs(),
+            "answer": config.calls.answer_within.0.as_secs(),
+            "ring": config.calls.ring_for.0.as_secs(),
+            "media": config.rtp.media_timeout.0.as_secs(),
+        },
         "notifications": {
             "underWay": lanes.total,
             "underWayOfEndpoint": lanes.per_endpoint,

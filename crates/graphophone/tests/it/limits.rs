@@ -9,7 +9,7 @@ use std::{
 
 use axum::http::Method;
 use graphophone_testkit::{
-    Answer, Mood, Moody, ServerProcess, TestServer, audio::tone_wav, seen, soon,
+    Answer, Mood, Moody, ServerProcess, TestServer, audio::tone_wav, is_end_of, seen, soon,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -17,7 +17,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::line::Line;
+use crate::{
+    conference::{Group, invitation, levels_of_nobody},
+    line::Line,
+};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_graphophone");
 const CALLS: &str = "/v1.0/communications/calls";
@@ -247,4 +250,18 @@ async fn what_is_too_much_is_refused_at_once_and_costs_no_memory() {
     // The promise is 10 ms; a busy machine is not what is tested.
     // The figure is the one printed; this only says that a refusal waits for nothing.
     assert!(median < Duration::from_secs(1), "{median:?}");
+}
+
+#[tokio::test]
+async fn as_many_participants_as_the_limits_say_are_in_a_conference_and_no_more() {
+    let mut group = Group::with(2, |config| config.limits.participants = 3).await;
+    assert_eq!(number(&limits(&group.server).await, "calls", "participants"), 3);
+    let third = group.server.unregistered_phone("third").await;
+    let invited = json!({"participants": [invitation(&third)]});
+    let answer = group.post("/participants/invite", invited).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let operation = answer.body["id"].as_str().unwrap().to_owned();
+    let ended = group.until(|value| is_end_of(value, &operation)).await;
+    assert_eq!(ended.value["resourceData"]["status"], "failed", "{}", ended.value);
+    assert!(levels_of_nobody(&third), "nobody beyond the limit is called");
 }
