@@ -1,6 +1,7 @@
 //! The real binary as a process of its own, for what only a process can suffer: SIGKILL.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -26,6 +27,16 @@ impl ServerProcess {
 
     /// The same with environment variables.
     pub async fn start_with(binary: &str, data: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::start_as(binary, data, environment, &[]).await
+    }
+
+    /// The same with flags.
+    pub async fn start_as(
+        binary: &str,
+        data: &Path,
+        environment: &[(&str, &str)],
+        flags: &[&str],
+    ) -> Self {
         let ready_file = data.join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
         let mut command = Command::new(binary);
@@ -34,6 +45,7 @@ impl ServerProcess {
             .arg(data)
             .arg("--ready-file")
             .arg(&ready_file)
+            .args(flags)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -53,6 +65,12 @@ impl ServerProcess {
     /// What it wrote to the ready file.
     pub fn ready(&self, key: &str) -> &str {
         self.ready[key].as_str().unwrap_or_else(|| panic!("{key} in {}", self.ready))
+    }
+
+    /// Where it listens for SIP over UDP.
+    pub fn sip(&self) -> SocketAddr {
+        let at = self.ready["sip"]["udp"].as_str().and_then(|at| at.parse().ok());
+        at.unwrap_or_else(|| panic!("sip.udp in {}", self.ready))
     }
 
     /// Its process id.
@@ -75,7 +93,11 @@ impl ServerProcess {
 
     /// A bot of the first application.
     pub async fn bot(&self) -> Bot {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        self.bot_at(TcpListener::bind("127.0.0.1:0").await.expect("a free port")).await
+    }
+
+    /// The same, where it is told of calls.
+    pub async fn bot_at(&self, listener: TcpListener) -> Bot {
         let credentials = Credentials {
             tenant: self.ready("tenant").to_owned(),
             client_id: AppId::new(self.ready("clientId").parse().expect("a GUID")),

@@ -6,9 +6,10 @@ use graphophone_call::{AppId, CallId, CallState, Command, ReferTo, Rejection, Te
 use graphophone_graph::resource::call::CallDetails;
 use graphophone_sip::DialogName;
 use tokio::{sync::oneshot, time::Instant};
+use uuid::Uuid;
 
 use super::{
-    bridge::Plan,
+    bridge::{Callee, Plan},
     dial::{DialError, Route, Target},
     quota::QuotaError,
     registry::Calls,
@@ -123,7 +124,11 @@ impl Calls {
             .collect::<Result<_, _>>()?;
         let targets = routes
             .into_iter()
-            .map(|route| Ok((route, self.shared.quota.take(now, app)?)))
+            .map(|route| {
+                let permit = self.shared.quota.take(now, app)?;
+                let sip_call_id = Uuid::new_v4().simple().to_string();
+                Ok(Callee { route, permit, sip_call_id })
+            })
             .collect::<Result<_, QuotaError>>()?;
         Ok(Plan::Dial { targets, from_user, from_display, ring_for })
     }

@@ -1,12 +1,17 @@
 //! The real binary, killed and started again on the same data; and a stop in order.
 
+use std::{net::SocketAddr, path::Path};
+
 use axum::http::Method;
 use graphophone::bot::is_terminated;
+use graphophone_sip::{IncomingRefer, phone::AnswerPolicy};
 use graphophone_testkit::{
     Bot, ServerProcess, TestCall, Webhook, audio::tone_wav, is_audio_active, is_end_of, patience,
     seen, sent_ms, soon, states,
 };
 use serde_json::{Value, json};
+
+use crate::transfer::{assert_hears, phone_of, target, user};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_graphophone");
 
@@ -163,4 +168,132 @@ async fn a_stop_in_order_hangs_up_and_tells_the_bot_of_everything_before_it_ends
         assert_eq!((&result["code"], &result["subcode"]), (&json!(500), &json!(9999)));
         assert!(result["message"].as_str().unwrap().contains("server is stopping"), "{result}");
     }
+}
+
+/// Where a server of its own listens for SIP: nobody else takes a port there while it is down.
+const APART: [&str; 2] = ["udp:127.0.81.1:0", "udp:127.0.81.2:0"];
+
+/// The server again, on the same data and where its phones know it.
+async fn started_again(data: &Path, sip: SocketAddr, flags: &[&str]) -> ServerProcess {
+    let listen = format!("udp:{sip}");
+    let flags = [&["--sip", &listen], flags].concat();
+    ServerProcess::start_as(BINARY, data, &[], &flags).await
+}
+
+async fn transfer(bot: &Bot, call: &str, target: Value) {
+    let path = format!("/v1.0/communications/calls/{call}/transfer");
+    let body = json!({"transferTarget": target});
+    let answer = bot.send(Method::POST, &path, Some(body)).await.expect("a response");
+    assert_eq!(answer.status, 202, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn after_a_kill_both_phones_of_a_bridge_are_released_and_the_bot_hears_nothing_new() {
+    let data = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(BINARY, data.path()).await;
+    let mut bot = server.bot().await;
+    let alice = phone_of(server.sip(), "alice", IncomingRefer::Decline).await;
+    let bob = phone_of(server.sip(), "bob", IncomingRefer::Decline).await;
+    let call = bot.call(user(&alice), &[]).await.unwrap();
+    let hers = soon("alice is called", alice.next_call()).await;
+    bot.until(patience(), is_audio_active).await.unwrap();
+    transfer(&bot, &call, target(&bob)).await;
+    let told = bot.until(patience(), is_terminated).await.unwrap();
+    let his = soon("bob is called", bob.next_call()).await;
+    assert_hears(&hers, &his, 440.0).await;
+    server.kill();
+
+    let server = ServerProcess::start(BINARY, data.path()).await;
+    soon("alice is released", hers.ended()).await;
+    soon("bob is released", his.ended()).await;
+    // The bot was out of it before; what it was told last may come again.
+    let window = tokio::time::Instant::now() + std::time::Duration::from_millis(100);
+    if let Ok(again) = bot.next(window).await {
+        assert_eq!(again.value, told.last().unwrap().value, "the call was over for the bot");
+    }
+    // Once released, they are not bothered again.
+    let again = server.bot().await.call(user(&alice), &[]).await.unwrap();
+    let anew = soon("alice is called anew", alice.next_call()).await;
+    soon("she answers", anew.established()).await.unwrap();
+    server.kill();
+    let server = ServerProcess::start(BINARY, data.path()).await;
+    soon("that call is released, too", anew.ended()).await;
+    let gone = read(&server.bot().await, &format!("/v1.0/communications/calls/{again}")).await;
+    assert_eq!(gone["error"]["code"], "8522");
+}
+
+#[tokio::test]
+async fn after_a_kill_in_a_transfer_who_was_called_and_picks_up_is_released_like_the_other() {
+    let data = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start_as(BINARY, data.path(), &[], &["--sip", APART[0]]).await;
+    let sip = server.sip();
+    let mut bot = server.bot().await;
+    let alice = phone_of(sip, "alice", IncomingRefer::Decline).await;
+    let bob = phone_of(sip, "bob", IncomingRefer::Decline).await;
+    bob.set_answer(AnswerPolicy::Never);
+    let call = bot.call(user(&alice), &[]).await.unwrap();
+    let hers = soon("alice is called", alice.next_call()).await;
+    bot.until(patience(), is_audio_active).await.unwrap();
+    transfer(&bot, &call, target(&bob)).await;
+    let his = soon("bob rings", bob.next_call()).await;
+    server.kill();
+
+    let _server = started_again(data.path(), sip, &[]).await;
+    soon("alice is released", hers.ended()).await;
+    let told = bot.until(patience(), is_terminated).await.unwrap();
+    assert_eq!(told.last().unwrap().value["resourceData"]["resultInfo"]["subcode"], 9999);
+    his.answer();
+    soon("bob is released as soon as he picks up", his.ended()).await;
+}
+
+/// The application of the dev profile, with a webhook for incoming calls.
+fn with_webhook(at: &str) -> String {
+    let dev = include_str!("../../config.dev.toml");
+    let app = dev.split("[[app]]").nth(1).and_then(|rest| rest.split("\n\n").next());
+    format!("[[app]]{}\ncalling_webhook = \"http://{at}/callback\"\n", app.expect("an app"))
+}
+
+#[tokio::test]
+async fn after_a_kill_in_a_redirect_whoever_picks_up_is_released_and_so_are_two_that_talk() {
+    let data = tempfile::tempdir().unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = data.path().join("redirect.toml");
+    std::fs::write(&config, with_webhook(&listener.local_addr().unwrap().to_string())).unwrap();
+    let flags = ["--config", config.to_str().unwrap()];
+    let first = [&["--sip", APART[1]], &flags[..]].concat();
+    let server = ServerProcess::start_as(BINARY, data.path(), &[], &first).await;
+    let sip = server.sip();
+    let mut bot = server.bot_at(listener).await;
+    let [alice, bob, carol, dave] = [
+        phone_of(sip, "alice", IncomingRefer::Decline).await,
+        phone_of(sip, "bob", IncomingRefer::Decline).await,
+        phone_of(sip, "carol", IncomingRefer::Decline).await,
+        phone_of(sip, "dave", IncomingRefer::Decline).await,
+    ];
+    dave.set_answer(AnswerPolicy::Never);
+    let mut callers = Vec::new();
+    for (caller, callee) in [(&alice, &bob), (&carol, &dave)] {
+        callers.push(caller.call(&format!("sip:+15551234@{sip}")).await.unwrap());
+        let incoming = bot.next(patience()).await.unwrap().value;
+        assert_eq!(incoming["resourceData"]["state"], "incoming", "{incoming}");
+        let path = incoming["resourceUrl"].as_str().unwrap();
+        let body = json!({"targets": [target(callee)], "timeout": 60});
+        let path = format!("/v1.0{path}/redirect");
+        let answer = bot.send(Method::POST, &path, Some(body)).await.unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.body);
+        if std::ptr::eq(callee, &bob) {
+            bot.until(patience(), is_terminated).await.unwrap();
+        }
+    }
+    let bobs = soon("bob is called", bob.next_call()).await;
+    assert_hears(&callers[0], &bobs, 440.0).await;
+    let daves = soon("dave rings", dave.next_call()).await;
+    server.kill();
+
+    let _server = started_again(data.path(), sip, &flags).await;
+    soon("alice is released", callers[0].ended()).await;
+    soon("bob is released", bobs.ended()).await;
+    bot.until(patience(), is_terminated).await.unwrap();
+    daves.answer();
+    soon("dave is released as soon as he picks up", daves.ended()).await;
 }

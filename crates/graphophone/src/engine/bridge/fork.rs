@@ -6,10 +6,9 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use graphophone_call::{LegEvent, ResultInfo};
 use graphophone_sip::{LegSignal, LegSinks};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
-use super::Carried;
-use crate::engine::{dial::Route, quota::Permit, registry::Shared};
+use super::{Callee, Carried};
+use crate::engine::registry::Shared;
 
 /// Signals of one leg that wait here; what does not fit waits at the leg.
 const SIGNALS: usize = 16;
@@ -17,7 +16,7 @@ const EVENTS: usize = 64;
 
 /// Who is called, and in whose name.
 pub(in crate::engine) struct Forked {
-    pub(in crate::engine) targets: Vec<(Route, Permit)>,
+    pub(in crate::engine) targets: Vec<Callee>,
     pub(in crate::engine) from_user: String,
     pub(in crate::engine) from_display: Option<String>,
     pub(in crate::engine) ring_for: Duration,
@@ -33,9 +32,9 @@ pub(in crate::engine) async fn fork(
     let Forked { targets, from_user, from_display, ring_for } = forked;
     let mut calls: FuturesUnordered<_> = targets
         .into_iter()
-        .map(|(route, permit)| {
+        .map(|callee| {
             let from = (from_user.clone(), from_display.clone());
-            reach(Arc::clone(&shared), route, permit, from, ring_for, rings.clone())
+            reach(Arc::clone(&shared), callee, from, ring_for, rings.clone())
         })
         .collect();
     let mut why: Option<ResultInfo> = None;
@@ -55,8 +54,7 @@ pub(in crate::engine) async fn fork(
 
 async fn reach(
     shared: Arc<Shared>,
-    route: Route,
-    permit: Permit,
+    Callee { route, permit, sip_call_id }: Callee,
     from: (String, Option<String>),
     ring_for: Duration,
     rings: mpsc::Sender<()>,
@@ -64,7 +62,6 @@ async fn reach(
     let (signal_sender, mut signals) = mpsc::channel(SIGNALS);
     let (event_sender, events) = mpsc::channel(EVENTS);
     let sinks = LegSinks { signals: signal_sender, stream: event_sender };
-    let sip_call_id = Uuid::new_v4().simple().to_string();
     let leg = shared.place_call_as(route, from, ring_for, sip_call_id, sinks).await?;
     let (mut stream, mut dialog) = (None, None);
     while let Some(signal) = signals.recv().await {

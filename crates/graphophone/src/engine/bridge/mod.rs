@@ -29,12 +29,22 @@ pub(super) struct Carried {
     pub(super) _permits: Vec<Permit>,
 }
 
+/// Somebody who is to be called.
+pub(super) struct Callee {
+    /// How they are reached.
+    pub(super) route: Route,
+    /// What that costs the bot's application.
+    pub(super) permit: Permit,
+    /// Chosen before they are called, so that whoever picks up after a crash is released.
+    pub(super) sip_call_id: String,
+}
+
 /// Whom a call is handed on to.
 pub(super) enum Plan {
     /// They are called, all at once.
     Dial {
-        /// How each is reached, and what that costs.
-        targets: Vec<(Route, Permit)>,
+        /// At least one.
+        targets: Vec<Callee>,
         /// User part of our From.
         from_user: String,
         /// Name that they see, if not the bot's id alone.

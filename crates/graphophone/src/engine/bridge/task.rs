@@ -1,16 +1,26 @@
-//! One task owns two legs and the room in which they hear each other. It ends with either of them,
-//! and with the server.
+//! One task owns two legs and the room in which they hear each other, and hands on the keys that each
+//! presses. It ends with either of them, and with the server.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use graphophone_call::LegEvent;
-use graphophone_media::room::{MemberId, Room, RoomConfig, RoomEvent};
+use graphophone_call::{KeySource, KeySources, LegEvent, Tone};
+use graphophone_media::{
+    engine::{StreamEvent, StreamHandle, TonesId},
+    room::{MemberId, Room, RoomConfig, RoomEvent},
+};
 use graphophone_sip::LegSignal;
-use tokio::{sync::mpsc, time::sleep};
-use tracing::{info, warn};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+use tracing::{debug, info, warn};
 
 use super::Carried;
 use crate::engine::{registry::Shared, request::View};
+
+/// A key that one leg has pressed, as the other hears it; and the shortest pause between two.
+const KEY_LENGTH: Duration = Duration::from_millis(100);
+const KEY_PAUSE: Duration = Duration::from_millis(60);
 
 /// Connects two legs until one of them ends. `view` is the call that they come from: its row keeps
 /// what ends their dialogs after a crash for as long as they last.
@@ -18,14 +28,15 @@ pub(in crate::engine) async fn bridge(shared: Arc<Shared>, view: View, legs: [Ca
     let call_id = view.details.id;
     let [mut first, mut second] = legs;
     let room = open(&shared, [&first, &second]);
+    let streams = [&first, &second].map(|carried| Arc::clone(&carried.stream));
     // Longer than no call that was dialled.
     let limit = shared.settings.longest_outgoing;
     match room {
         Ok((_room, mut news)) => {
             info!(%call_id, "two legs are bridged");
             tokio::select! {
-                () = ended(&mut first) => {}
-                () = ended(&mut second) => {}
+                () = follow(&mut first, &streams[1]) => {}
+                () = follow(&mut second, &streams[0]) => {}
                 () = parted(&mut news) => warn!(%call_id, "a bridge has lost a stream"),
                 () = shared.draining.cancelled() => {}
                 () = sleep(limit.unwrap_or_default()), if limit.is_some() => {}
@@ -47,8 +58,10 @@ fn open(shared: &Shared, legs: [&Carried; 2]) -> Result<(Room, mpsc::Receiver<Ro
     Ok((room, news))
 }
 
-/// Waits for a leg's end. Its keys and holds are its own affair: the other hears what comes.
-async fn ended(carried: &mut Carried) {
+/// Follows a leg to its end. Its keys go to the other, as telephone-events or as sound; those that it
+/// sends as sound are heard like anything else. Its holds are its own affair.
+async fn follow(carried: &mut Carried, other: &StreamHandle) {
+    let mut keys = KeyRelay { other, sources: KeySources::default(), pressed: 0 };
     loop {
         tokio::select! {
             signal = carried.signals.recv() => match signal {
@@ -58,14 +71,52 @@ async fn ended(carried: &mut Carried) {
                     LegEvent::Ringing
                     | LegEvent::Answered
                     | LegEvent::Media { .. }
-                    | LegEvent::Tone(_)
                     | LegEvent::ReferAccepted
                     | LegEvent::ReferRefused
                     | LegEvent::ReferEnded(_)
-                | LegEvent::Conference(_),
+                    | LegEvent::Conference(_),
                 ) | LegSignal::Stream(_) | LegSignal::Dialog(_)) => {}
+                Some(LegSignal::Event(LegEvent::Tone(tone))) => {
+                    keys.press(tone, KeySource::Info);
+                }
             },
-            Some(_) = carried.events.recv() => {}
+            Some(event) = carried.events.recv() => match event {
+                StreamEvent::Tone(code) => {
+                    let tone = Tone::from_event_code(code);
+                    tone.into_iter().for_each(|tone| keys.press(tone, KeySource::Event));
+                }
+                StreamEvent::Silent => {
+                    warn!("a bridge ends: a far end sent no media for too long");
+                    return;
+                }
+                StreamEvent::Finished(_)
+                | StreamEvent::Stopped(_)
+                | StreamEvent::Receiving
+                | StreamEvent::TonesSent(_)
+                | StreamEvent::TonesStopped(_) => {}
+            },
+        }
+    }
+}
+
+/// Presses towards one leg what the other has pressed.
+struct KeyRelay<'a> {
+    other: &'a StreamHandle,
+    sources: KeySources,
+    pressed: u128,
+}
+
+impl KeyRelay<'_> {
+    /// A press that was heard in another way already is not handed on again. One too many (256 that
+    /// wait) is lost, as is one that has no sound where sound is all there is.
+    fn press(&mut self, tone: Tone, source: KeySource) {
+        if !self.sources.hear(Instant::now().into_std(), tone, source) {
+            return;
+        }
+        self.pressed += 1;
+        let (id, codes) = (TonesId(self.pressed), vec![tone.event_code()]);
+        if let Err(error) = self.other.send_tones(id, codes, KEY_LENGTH, KEY_PAUSE) {
+            debug!(%error, "a key is not handed on");
         }
     }
 }

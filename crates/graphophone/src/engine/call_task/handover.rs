@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::CallTask;
 use crate::engine::{
-    bridge::{Carried, Forked, Plan, borrow, bridge, fork},
+    bridge::{Callee, Carried, Forked, Plan, borrow, bridge, fork},
     request::Request,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Handover {
     answered: Option<Carried>,
     /// The call that wants this one's leg.
     borrower: Option<oneshot::Sender<Carried>>,
+    /// What releases whoever is called and picks up after a crash.
+    invited: Vec<String>,
     /// What ends this call's dialog after a crash, when its leg goes elsewhere.
     parting: Option<String>,
 }
@@ -41,6 +43,7 @@ impl Default for Handover {
             rings: mpsc::channel(1).1,
             answered: None,
             borrower: None,
+            invited: Vec::new(),
             parting: None,
         }
     }
@@ -67,6 +70,7 @@ impl Handover {
 
     /// The transfer has failed: the other call goes on, too.
     pub(super) fn spare(&mut self) {
+        self.invited.clear();
         if let Some(other) = self.other.take() {
             // A call whose queue is full is asked a lot, and ends some time: what it is told then is
             // not worth waiting for.
@@ -83,10 +87,13 @@ impl CallTask {
     /// Whom the command that was accepted hands the call on to.
     pub(super) fn plan(&mut self, plan: Option<Plan>) {
         if let Some(plan) = plan {
-            self.handover.other = match &plan {
-                Plan::Borrow(other) => Some(other.clone()),
-                Plan::Dial { .. } => None,
-            };
+            match &plan {
+                Plan::Borrow(other) => self.handover.other = Some(other.clone()),
+                Plan::Dial { targets, .. } => {
+                    let invited = |callee: &Callee| graphophone_sip::invited(&callee.sip_call_id);
+                    self.handover.invited = targets.iter().map(invited).collect();
+                }
+            }
             self.handover.plan = Some(plan);
         }
     }
@@ -100,8 +107,16 @@ impl CallTask {
         })
     }
 
+    /// What is to be kept of dialogs: the call's own, and of who may pick up on its behalf.
+    pub(super) fn kept_dialogs(&self) -> Option<String> {
+        let invited = self.handover.invited.iter().map(String::as_str);
+        let all: Vec<&str> = self.dialog.as_deref().into_iter().chain(invited).collect();
+        (!all.is_empty()).then(|| all.join("\n"))
+    }
+
     /// What is to be kept of dialogs once the call is over: those of a bridge, if it ends in one.
     pub(super) fn dialogs_at_end(&mut self, effects: &[Output]) {
+        self.handover.invited.clear();
         let joins = effects.contains(&Output::Bridge(BridgeCommand::Join));
         if !joins {
             self.dialog = None;

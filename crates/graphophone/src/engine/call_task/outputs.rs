@@ -88,9 +88,10 @@ impl CallTask {
         if self.view.state == CallState::Terminated {
             self.dialogs_at_end(&effects);
         }
+        let dialogs = self.kept_dialogs();
         let entry = Entry {
             view: &self.view,
-            dialog: self.dialog.as_deref(),
+            dialog: dialogs.as_deref(),
             is_new: state_changed || has_new_details,
             operations: forgotten
                 .iter()
