@@ -99,6 +99,30 @@ async fn a_refer_that_is_followed_moves_the_call_and_the_prompt_goes_on() {
 }
 
 #[tokio::test]
+async fn a_phone_hands_the_bot_to_whom_it_has_talked_to_before() {
+    // What desk phones call an attended transfer: REFER with Replaces.
+    let server = TestServer::start_with(follows).await;
+    let mut bot = server.bot().await;
+    let alice = phone(&server, "alice", IncomingRefer::Decline).await;
+    let bob = phone(&server, "bob", IncomingRefer::Decline).await;
+    let (hers, id) = talk(&mut bot, &alice).await;
+    subscribe(&bot, &id).await;
+    let aside = alice.call(&bob.uri()).await.unwrap();
+    let his = soon("bob is called", bob.next_call()).await;
+    soon("they talk", aside.established()).await.unwrap();
+    let (whole, operation) = play_long(&bot, &id, &hers).await;
+    let name = aside.dialog().expect("it is established");
+    hers.refer(&name.target, Some(&name.replaces));
+    assert_eq!(soon("alice is told", hers.refer_outcome()).await, Some(ReferOutcome::Reached));
+    soon("she is hung up on by the bot", hers.ended()).await;
+    soon("and by bob", aside.ended()).await;
+    let told = bot.until(patience(), |value| is_end_of(value, &operation)).await.unwrap();
+    assert_eq!(states(&told), ["deleted operation completed"], "the bot notices nothing");
+    assert_shared(&whole, &hers.heard().samples, &his.heard().samples);
+    assert_goes_on_with(&mut bot, &id, &his).await;
+}
+
+#[tokio::test]
 async fn a_refer_to_who_is_busy_or_not_allowed_leaves_the_call_as_it_was() {
     let server = TestServer::start_with(follows).await;
     let mut bot = server.bot().await;
