@@ -142,7 +142,7 @@ impl MediaQueue {
         if let Some(head) = self.items.front_mut()
             && matches!(head.stage, Stage::Preparing)
             && self.media_active
-            && head.playback.can_start_early()
+            && head.can_play_at_once()
         {
             head.start(cx);
         }
@@ -288,6 +288,8 @@ impl MediaQueue {
                 }
                 Stage::Preparing if !self.media_active => return,
                 Stage::Preparing if head.playback.playable().sealed => return head.start(cx),
+                // It is played over what else its listener hears, and that takes a whole list.
+                Stage::Preparing if head.listener().is_some() => return,
                 Stage::Preparing
                     if head.mode() == PlayMode::Interrupt && head.can_play_at_once() =>
                 {
@@ -309,11 +311,10 @@ impl Item {
         cx.timers.stop(Timer::StartGrace);
         self.stage = Stage::Playing;
         let Playable { ready, sealed } = self.playback.hand_over();
-        cx.outputs.push_back(Output::StartPlayout {
-            operation: self.operation.id,
-            ready,
-            sealed,
-            looping: self.playback.is_looping(),
+        let (operation, looping) = (self.operation.id, self.playback.is_looping());
+        cx.outputs.push_back(match self.listener() {
+            Some(_) => Output::StartOverlay { operation, ready, looping },
+            None => Output::StartPlayout { operation, ready, sealed, looping },
         });
     }
 

@@ -202,6 +202,11 @@ impl ResultInfo {
         Self::new(500, 8511, "Action failed, the prompt could not be played.")
     }
 
+    /// A prompt for one participant, who is not in the call any more.
+    pub fn listener_gone() -> Self {
+        Self::new(404, 8558, "Action failed, the participant is not in the call any more.")
+    }
+
     /// A recording whose prompt could not be played; `cause` says why.
     pub fn record_prompt_failed(cause: &str) -> Self {
         Self::new(400, 8511, format!("Action failed, the prompt could not be played. {cause}"))

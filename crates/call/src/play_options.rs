@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::tones::Tone;
+use crate::{ids::ParticipantId, tones::Tone};
 
 /// How a playPrompt is played. The default is Graph's way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct PlayOptions {
     pub mode: PlayMode,
     /// What ends it before its last sample.
     pub stop_on: StopOn,
+    /// Of a group call: the one participant who hears it. `None` is all.
+    pub participant: Option<ParticipantId>,
 }
 
 /// The place of a playPrompt among what else is played.

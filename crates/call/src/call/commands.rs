@@ -100,6 +100,7 @@ impl Call {
             Command::KeepAlive => self.start_keep_alive(now),
             Command::Group(command) => self.handle_group(command)?,
             Command::PlayPrompt { operation, prompts, looping, options, client_context } => {
+                self.expect_listener(options.participant)?;
                 let is_full = self.queue.len() >= self.settings.queue_limit;
                 let is_overlay = options.mode == PlayMode::Overlay;
                 if is_full || is_overlay && !self.queue.takes_overlay() {

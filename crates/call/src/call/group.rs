@@ -4,7 +4,7 @@
 //! Commands are judged here by what was last heard, so that a bot has its answer at once; the
 //! conference has the last word, which becomes an operation's result.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::Call;
 use crate::{
@@ -46,10 +46,18 @@ impl Call {
     }
 
     /// The conference of a group call tells something.
-    pub(super) fn hear_conference(&mut self, event: ConferenceEvent) {
-        if let Some(group) = &mut self.group {
-            group.heard(event, &mut self.outputs);
-        }
+    pub(super) fn hear_conference(&mut self, now: Instant, event: ConferenceEvent) {
+        let Some(group) = &mut self.group else { return };
+        group.heard(event, &mut self.outputs);
+        let roster = Arc::clone(group.roster());
+        self.with_queue(now, |queue, cx| queue.keep_listeners(&roster, cx));
+    }
+
+    /// Whether a prompt can be played to one participant alone: a person of the group.
+    pub(super) fn expect_listener(&self, id: Option<ParticipantId>) -> Result<(), Rejection> {
+        let Some(id) = id else { return Ok(()) };
+        let group = self.group.as_ref().ok_or(Rejection::NotGroupCall)?;
+        group.roster.person(id).map(drop).ok_or(Rejection::ParticipantAbsent)
     }
 }
 

@@ -34,7 +34,7 @@ impl Call {
                 Incoming | Establishing | Established | Transferring | TransferAccepted
                 | Redirecting,
                 LegEvent::Conference(event),
-            ) => self.hear_conference(event),
+            ) => self.hear_conference(now, event),
             (Establishing, LegEvent::Ringing) => {
                 // 180 may come again and again; only who is called rings.
                 if self.direction == Direction::Outgoing && !std::mem::replace(&mut self.rang, true)

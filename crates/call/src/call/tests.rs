@@ -5,6 +5,7 @@ mod ending;
 mod groups;
 mod layered;
 mod life_cycle;
+mod listeners;
 mod model;
 mod playing;
 mod recording;

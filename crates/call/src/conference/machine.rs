@@ -21,10 +21,22 @@ use crate::{
 pub struct ConferenceSettings {
     /// Others can join it later: it does not end when its bot is alone.
     pub is_meeting: bool,
-    /// It goes on, and lets telephones in, without a bot.
-    pub goes_on_without_bot: bool,
+    /// What becomes of it without a bot.
+    pub without_bot: WithoutBot,
     /// Most participants, those included who are still being called.
     pub most_participants: usize,
+}
+
+/// What becomes of a conference that no bot has a place in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutBot {
+    /// It ends with its last bot, for all.
+    Ends,
+    /// It goes on while at least two people are in it (Graph "Delete call": "will only delete your
+    /// call leg"). Nobody new is let in.
+    GoesOn,
+    /// It goes on while anybody is in it, and lets telephones in, before its first bot, too.
+    Stands,
 }
 
 /// The machine. See the module's documentation for the contract.
@@ -140,6 +152,10 @@ impl Conference {
             ConferenceInput::HoldMusic { participant, outcome } => {
                 self.hold_music(participant, outcome);
             }
+            ConferenceInput::TimeIsUp if self.has_bot() => {}
+            ConferenceInput::TimeIsUp => {
+                self.end(&ResultInfo::of_call(200, 5003, "The conversation has lasted too long."));
+            }
             ConferenceInput::ServerStops => {
                 self.end(&ResultInfo::of_call(500, 9999, "The server is stopping."));
             }
@@ -170,7 +186,7 @@ impl Conference {
 
     /// Whether a telephone that dials in is let in.
     pub fn admits_callers(&self) -> bool {
-        !self.has_ended && (self.settings.goes_on_without_bot || self.has_bot())
+        !self.has_ended && (self.settings.without_bot == WithoutBot::Stands || self.has_bot())
     }
 
     /// How loud a listener hears a source, in per cent: 0 is not at all, 100 as loud as it is.

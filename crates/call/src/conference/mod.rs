@@ -13,11 +13,12 @@ mod routing;
 mod tests;
 mod vocabulary;
 
-pub use machine::{Conference, ConferenceSettings};
+pub use machine::{Conference, ConferenceSettings, WithoutBot};
 pub use mix::{MemberMix, Mix};
 pub use participant::{Identity, IdentityKind, Invitation, Participant, RecordingStatus, Roster};
 pub use routing::{
-    AudioRoutingGroup, FULL_LEVEL, MAX_ROUTING_GROUPS, MixerLevel, RoutingFault, RoutingMode,
+    AudioRoutingGroup, FULL_LEVEL, MAX_ROUTING_GROUPS, MixerDucking, MixerLevel,
+    RoutingFault, RoutingMode,
 };
 pub use vocabulary::{
     BotPlace, ConferenceEvent, ConferenceInput, ConferenceOutput, ConferenceRequest, GroupCommand,

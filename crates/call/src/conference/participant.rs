@@ -87,4 +87,9 @@ impl Roster {
     pub fn get(&self, id: ParticipantId) -> Option<&Participant> {
         self.participants.iter().find(|participant| participant.id == id)
     }
+
+    /// One of them who is no bot, and so has a telephone.
+    pub fn person(&self, id: ParticipantId) -> Option<&Participant> {
+        self.get(id).filter(|found| found.identity.kind != IdentityKind::Application)
+    }
 }

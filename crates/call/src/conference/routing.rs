@@ -104,6 +104,21 @@ pub struct MixerLevel {
     pub is_exclusive: bool,
     /// Others and their levels in per cent, 0 to [`FULL_LEVEL`].
     pub sources: Vec<(ParticipantId, u8)>,
+    /// Whoever is not listed makes way while somebody listed speaks.
+    pub ducking: Option<MixerDucking>,
+}
+
+/// Graph beta `audioDuckingConfiguration`: how others make way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MixerDucking {
+    /// How loud they are meanwhile, in per cent, 0 to [`FULL_LEVEL`].
+    pub lower: u8,
+    /// How loud they are else, in per cent, 0 to [`FULL_LEVEL`].
+    pub upper: u8,
+    /// Milliseconds of the way down.
+    pub ramp_down_ms: u32,
+    /// Milliseconds of the way up.
+    pub ramp_up_ms: u32,
 }
 
 /// How somebody stands, beside the groups; by default not in the room.

@@ -60,7 +60,7 @@ pub(super) fn group(
 }
 
 pub(super) const AD_HOC: ConferenceSettings =
-    ConferenceSettings { is_meeting: false, goes_on_without_bot: false, most_participants: 8 };
+    ConferenceSettings { is_meeting: false, without_bot: WithoutBot::Ends, most_participants: 8 };
 pub(super) const MEETING: ConferenceSettings = ConferenceSettings { is_meeting: true, ..AD_HOC };
 
 pub(super) struct Sim {

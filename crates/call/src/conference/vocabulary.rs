@@ -176,6 +176,8 @@ pub enum ConferenceInput {
         /// Whether they do.
         outcome: Result<(), ResultInfo>,
     },
+    /// It has gone on without a bot for as long as it may.
+    TimeIsUp,
     /// The server stops: everybody goes.
     ServerStops,
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Context, Item, MAX_OVERLAYS, MediaQueue, Stage};
 use crate::{
     command::Rejection,
-    ids::OperationId,
+    conference::Roster,
+    ids::{OperationId, ParticipantId},
     operation::{CompletionReason, Operation, OperationKind, ResultInfo},
     output::{Output, end},
     play_options::{PlayControl, PlayMode, PlayOptions},
@@ -125,6 +126,33 @@ impl MediaQueue {
         Ok(())
     }
 
+    /// Ends what was for somebody who is not in the group any more.
+    pub(crate) fn keep_listeners(&mut self, roster: &Roster, cx: &mut Context<'_>) {
+        let is_gone =
+            |item: &mut Item| item.listener().is_some_and(|id| roster.person(id).is_none());
+        if self.items.front_mut().is_some_and(is_gone) {
+            self.stop_head(cx);
+        }
+        let mut gone = Vec::new();
+        for mut item in std::mem::take(&mut self.items) {
+            if is_gone(&mut item) { gone.push(item) } else { self.items.push_back(item) }
+        }
+        for item in self.overlays.extract_if(.., is_gone) {
+            if matches!(item.stage, Stage::Playing) {
+                cx.outputs.push_back(Output::StopPlayout(item.operation.id));
+            }
+            gone.push(item);
+        }
+        if gone.is_empty() {
+            return;
+        }
+        for item in gone {
+            let result = ResultInfo::listener_gone();
+            end(item.operation.failed(CompletionReason::Unknown, result), true, cx.outputs);
+        }
+        self.advance(cx);
+    }
+
     fn stop(&mut self, id: OperationId, cx: &mut Context<'_>) {
         let is_it = |item: &Item| item.operation.id == id;
         let item = match self.items.iter().position(is_it) {
@@ -170,13 +198,19 @@ impl Item {
         options(&self.operation)
     }
 
+    /// Who alone hears it.
+    pub(super) fn listener(&self) -> Option<ParticipantId> {
+        self.options().participant
+    }
+
     pub(super) fn mode(&self) -> PlayMode {
         self.options().mode
     }
 
     /// Whether an operation that does not wait for its other prompts can be played.
     pub(super) fn can_play_at_once(&self) -> bool {
-        self.playback.playable().sealed || self.playback.can_start_early()
+        let starts_early = self.listener().is_none() && self.playback.can_start_early();
+        self.playback.playable().sealed || starts_early
     }
 
     /// Playing time of one round of what is ready.

@@ -1,6 +1,6 @@
 //! `configureMixer` of a call's participants (beta): how loud others are for one listener.
 
-use graphophone_call::{FULL_LEVEL, MixerLevel, ParticipantId};
+use graphophone_call::{FULL_LEVEL, MixerDucking, MixerLevel, ParticipantId};
 
 use super::client_context;
 use crate::{
@@ -11,6 +11,8 @@ use crate::{
 
 /// Most listeners, and most sources of one. Graph states none; ours.
 pub const MAX_LEVELS: usize = 100;
+/// Longest ramp of ducking in milliseconds. Graph states none; ours.
+pub const MAX_RAMP_MS: i32 = 60_000;
 
 /// The parameters of the action.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +23,8 @@ pub struct ConfigureMixer {
     pub client_context: Option<String>,
 }
 
-/// Reads the body. `ducking` is accepted and has no effect: nobody here is ducked.
+/// Reads the body. A listener's `ducking` lowers whoever is not among the `sourceLevels` while one of
+/// those speaks; `ducking` of a single source is read and has no effect.
 ///
 /// # Errors
 /// [`BodyError`]: malformed JSON, or the member at fault.
@@ -55,7 +58,42 @@ fn mixer_level(item: &Member<'_>) -> Result<MixerLevel, BodyError> {
             Some(list) => bounded(&list)?.iter().map(source).collect::<Result<_, _>>()?,
             None => Vec::new(),
         },
+        ducking: members.get("ducking").map(|member| ducking(&member)).transpose()?,
     })
+}
+
+/// What is left out is as in the documents' example, but for others who are as loud as they are
+/// while nobody speaks.
+fn ducking(item: &Member<'_>) -> Result<MixerDucking, BodyError> {
+    let declared = ["exclusive", "lowerLevel", "upperLevel", "rampActive", "rampInactive"];
+    let members = item.members(&declared, Extras::Undeclared)?;
+    members.expect_type("audioDuckingConfiguration")?;
+    let ramp = |name| match members.get(name) {
+        Some(member) => match member.int32()? {
+            ms @ 0..=MAX_RAMP_MS => Ok(ms.unsigned_abs()),
+            _ => Err(member.unexpected(&format!("0 to {MAX_RAMP_MS} milliseconds"))),
+        },
+        None => Ok(50),
+    };
+    let level = |name, other| members.get(name).map_or(Ok(other), |member| per_cent(&member));
+    let (lower, upper) = (level("lowerLevel", 50)?, level("upperLevel", FULL_LEVEL)?);
+    if lower > upper {
+        let what = format!("{lower} is above upperLevel, send at most {upper}");
+        return Err(members.wrong("lowerLevel", &what));
+    }
+    Ok(MixerDucking {
+        lower,
+        upper,
+        ramp_down_ms: ramp("rampActive")?,
+        ramp_up_ms: ramp("rampInactive")?,
+    })
+}
+
+fn per_cent(member: &Member<'_>) -> Result<u8, BodyError> {
+    match u8::try_from(member.int32()?) {
+        Ok(level @ 0..=FULL_LEVEL) => Ok(level),
+        Ok(_) | Err(_) => Err(member.unexpected("0 to 100 per cent")),
+    }
 }
 
 fn source(item: &Member<'_>) -> Result<(ParticipantId, u8), BodyError> {
@@ -63,12 +101,10 @@ fn source(item: &Member<'_>) -> Result<(ParticipantId, u8), BodyError> {
     members.expect_type("audioSourceLevel")?;
     let id = participant_id(&members.require("participant", "the id of a participant")?)?;
     let level = match members.get("level") {
-        Some(member) => match u8::try_from(member.int32()?) {
-            Ok(level @ 0..=FULL_LEVEL) => level,
-            Ok(_) | Err(_) => return Err(member.unexpected("0 to 100 per cent")),
-        },
+        Some(member) => per_cent(&member)?,
         None => FULL_LEVEL,
     };
+    members.get("ducking").map(|member| ducking(&member)).transpose()?;
     Ok((id, level))
 }
 
@@ -90,7 +126,7 @@ mod tests {
         let source = format!(r#"{{"participant":"{ID}","level":{level},"ducking":{{}}}}"#);
         let body = format!(
             r#"{{"participantMixerLevels":[{{"participant":"{ID}","exclusive":true,
-               "ducking":{{"rampActive":50}},"sourceLevels":[{source}]}}],"clientContext":"c"}}"#
+               "ducking":{{"rampActive":70}},"sourceLevels":[{source}]}}],"clientContext":"c"}}"#
         );
         let parsed = parse(body.as_bytes(), ApiVersion::Beta, Compat::Open);
         parsed.map_err(|error| error.to_string())
@@ -100,10 +136,36 @@ mod tests {
     fn levels_are_per_cent() {
         let configured = read("50").expect("half as loud");
         let id: ParticipantId = ID.parse().expect("it is a GUID");
-        let level = MixerLevel { participant: id, is_exclusive: true, sources: vec![(id, 50)] };
+        let ducking =
+            Some(MixerDucking { lower: 50, upper: 100, ramp_down_ms: 70, ramp_up_ms: 50 });
+        let sources = vec![(id, 50)];
+        let level = MixerLevel { participant: id, is_exclusive: true, sources, ducking };
         assert_eq!(configured.levels, [level]);
         let error = read("101").unwrap_err();
         let member = "participantMixerLevels[0].sourceLevels[0].level";
         assert_eq!(error, format!("{member}: 0 to 100 per cent expected, not 101"));
+    }
+
+    #[test]
+    fn ducking_that_cannot_be_is_named() {
+        let of = |ducking: &str| {
+            let body = format!(
+                r#"{{"participantMixerLevels":[{{"participant":"{ID}","ducking":{ducking}}}]}}"#
+            );
+            parse(body.as_bytes(), ApiVersion::Beta, Compat::Open).map_err(|it| it.to_string())
+        };
+        let read = of(r#"{"lowerLevel":5,"upperLevel":80,"rampInactive":0}"#).expect("it is whole");
+        let ducking = MixerDucking { lower: 5, upper: 80, ramp_down_ms: 50, ramp_up_ms: 0 };
+        assert_eq!(read.levels[0].ducking, Some(ducking));
+        for (wrong, named) in [
+            (r#"{"lowerLevel":101}"#, "lowerLevel: 0 to 100 per cent expected"),
+            (r#"{"lowerLevel":60,"upperLevel":50}"#, "lowerLevel: 60 is above upperLevel"),
+            (r#"{"rampActive":-1}"#, "rampActive: 0 to 60000 milliseconds expected"),
+            ("7", ""),
+        ] {
+            let error = of(wrong).expect_err("it is wrong");
+            let place = "participantMixerLevels[0].ducking";
+            assert!(error.starts_with(place) && error.contains(named), "{error}");
+        }
     }
 }

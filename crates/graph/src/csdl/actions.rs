@@ -117,6 +117,10 @@ pub const ACTIONS: &[Action] = &[
                 "tones or speech that end it; open mode",
                 "a_key_ends_a_prompt_that_asked_for_it_and_no_other",
             )),
+            member("graphophoneParticipant", "Edm.String").ours().is(Row::differs(
+                "of a group call: the participant who alone hears it; open mode",
+                "a_prompt_for_one_participant_is_heard_by_that_one_and_by_nobody_else",
+            )),
         ],
         returns: Some("playPromptOperation"),
         since: Since::V1,

@@ -43,6 +43,9 @@ pub(super) const TYPES: &[Type] = &[
             member("graphophoneStopOn", "stopOn")
                 .ours()
                 .is(Row::differs("if something stops it", "everything_is_read_and_written_back")),
+            member("graphophoneParticipant", "Edm.String")
+                .ours()
+                .is(Row::differs("if one alone hears it", "everything_is_read_and_written_back")),
             member("graphophoneEndedBy", "Edm.String").ours().is(Row::differs(
                 "what ended it, where Graph has no word for it",
                 "a_key_ends_a_prompt_that_asked_for_it_and_no_other",

@@ -68,8 +68,10 @@ pub(super) const TYPES: &[Type] = &[
                 .is(Row::ignored("kept and shown", "what_has_no_effect_is_kept_and_comes_back")),
             member("removeFromDefaultAudioRoutingGroup", "Edm.Boolean")
                 .is(Row::ignored("kept and shown", "what_has_no_effect_is_kept_and_comes_back")),
-            member("replacesCallId", "Edm.String")
-                .is(Row::ignored("kept and shown", "what_has_no_effect_is_kept_and_comes_back")),
+            member("replacesCallId", "Edm.String").is(Row::differs(
+                "of invite and transfer; elsewhere kept and shown",
+                "who_is_in_a_call_of_the_bot_comes_into_the_group_without_being_called_again",
+            )),
             member("endpointType", "endpointType")
                 .beta()
                 .is(Row::ignored("kept and shown", "what_has_no_effect_is_kept_and_comes_back")),
@@ -220,8 +222,11 @@ pub(super) const TYPES: &[Type] = &[
         &[
             member("participant", "Edm.String").required(),
             member("exclusive", "Edm.Boolean"),
-            member("ducking", "Edm.Untyped")
-                .is(Row::ignored("nobody is ducked", "levels_are_per_cent")),
+            member("ducking", "Edm.Untyped").is(Row::differs(
+                "rampActive, rampInactive (ms), lowerLevel, upperLevel (per cent): who is not among \
+                 the sourceLevels makes way while one of them speaks (reading)",
+                "others_make_way_for_a_named_speaker_as_far_as_one_listener_is_concerned",
+            )),
             member("sourceLevels", "Collection(audioSourceLevel)"),
         ],
     )
@@ -233,7 +238,7 @@ pub(super) const TYPES: &[Type] = &[
             member("participant", "Edm.String").required(),
             member("level", "Edm.Int32"),
             member("ducking", "Edm.Untyped")
-                .is(Row::ignored("nobody is ducked", "levels_are_per_cent")),
+                .is(Row::ignored("checked", "levels_are_per_cent")),
         ],
     )
     .beta(),

@@ -70,7 +70,7 @@ impl Way<'_> {
         match self {
             Self::Two(target) => Ok(CheckedWay::Two(target)),
             Self::Group(targets) => {
-                Ok(CheckedWay::Group(invitations(request, targets, "targets")?))
+                Ok(CheckedWay::Group(invitations(request, targets, "targets", None)?))
             }
             Self::Meeting(key, passcode) => {
                 let passed = request.state.calls().check_passcode(&key, passcode.as_deref());

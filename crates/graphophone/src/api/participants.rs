@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::StatusCode};
 use graphophone_call::{
-    CallId, Command, GroupCommand, GroupVerb, Invitation, OperationId, ParticipantId, Rejection,
+    CallId, CallState, Command, GroupCommand, GroupVerb, Invitation, OperationId, ParticipantId, Rejection,
 };
 use graphophone_graph::{
     action::{configure_mixer, context_only, invite, mute_all, start_hold_music},
@@ -95,12 +95,11 @@ pub(super) async fn act_on_all(
                 return Err(ApiError::BotRoleMissing);
             }
             let asked = invite::parse(&body, version, compat)?;
-            if asked.replaces.is_some() {
-                let text = "participants[0].replacesCallId: this server moves nobody from one call \
-                    to another: leave it out, and they are called";
-                return Err(ApiError::BotWantsUnsupported(text.into()));
+            if let Some(other) = asked.replaces {
+                check_other(request, other)?;
             }
-            let invited = invitations(request, &asked.participants, "participants")?;
+            let list = &asked.participants;
+            let invited = invitations(request, list, "participants", asked.replaces)?;
             (GroupVerb::Invite(invited.into()), asked.client_context)
         }
         ParticipantsAction::MuteAll => {
@@ -113,6 +112,25 @@ pub(super) async fn act_on_all(
         }
     };
     operate(request, id, verb, client_context, once).await
+}
+
+/// Whether somebody can be moved to a group from this call: one between two, of the same bot, that is
+/// established. A foreign one is like none.
+fn check_other(request: &Request<'_>, other: CallId) -> Result<(), ApiError> {
+    let member = "participants[0].replacesCallId";
+    let wrong = |what| Err(ApiError::BotArgument(format!("{member}: {what}")));
+    let view = calls::find(request, other)?;
+    match view.state {
+        _ if view.is_group() => wrong("a call between two expected, and this is a group call"),
+        CallState::Established => Ok(()),
+        CallState::Incoming
+        | CallState::Establishing
+        | CallState::Transferring
+        | CallState::TransferAccepted
+        | CallState::Redirecting
+        | CallState::Terminating
+        | CallState::Terminated => wrong("the call is not established"),
+    }
 }
 
 /// Whether the metadata that the request is held to has the action.
@@ -204,11 +222,12 @@ pub(super) fn command(verb: GroupVerb, client_context: Option<String>) -> Comman
 }
 
 /// People to be called, each with an id of their own. All must be such as may be dialled: `list` is
-/// the name of the member that they stand in.
+/// the name of the member that they stand in. Who comes from another call of the bot is not dialled.
 pub(super) fn invitations(
     request: &Request<'_>,
     asked: &[Participant],
     list: &str,
+    replaces: Option<CallId>,
 ) -> Result<Vec<Invitation>, ApiError> {
     let invitation = |(index, asked): (usize, &Participant)| {
         let nobody = || {
@@ -217,14 +236,16 @@ pub(super) fn invitations(
         };
         let identity = asked.identity.to_domain().ok_or_else(nobody)?;
         let target = Target::of(&identity).ok_or_else(nobody)?;
-        let routed = request.state.calls().check_target(&target);
-        routed.map_err(|error| calls::refused_target(&error, &format!("{list}[{index}]")))?;
+        if replaces.is_none() {
+            let routed = request.state.calls().check_target(&target);
+            routed.map_err(|error| calls::refused_target(&error, &format!("{list}[{index}]")))?;
+        }
         Ok(Invitation {
             participant: ParticipantId::new(Uuid::new_v4()),
             identity: Arc::new(identity),
             is_hidden: asked.flag("hidden"),
             is_apart: asked.flag("removeFromDefaultAudioRoutingGroup"),
-            replaces: None,
+            replaces,
         })
     };
     asked.iter().enumerate().map(invitation).collect()

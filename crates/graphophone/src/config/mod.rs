@@ -271,7 +271,12 @@ sections! {
         store_age: Interval,
     }
     /// `[calls]`
-    Calls { keep_alive: Interval, answer_within: Interval, ring_for: Interval, }
+    Calls {
+        keep_alive: Interval,
+        answer_within: Interval,
+        ring_for: Interval,
+        without_bot: Interval,
+    }
     /// `[operations]`
     Operations { keep: Interval, remember_requests: Interval, notify_on_hang_up: bool, }
     /// `[media]`

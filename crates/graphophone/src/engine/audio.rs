@@ -1,5 +1,7 @@
 //! A call's audio: its stream, prompts on their way to it, and what is played.
 
+mod listeners;
+
 use std::{
     collections::{HashMap, VecDeque},
     future::Future,
@@ -24,6 +26,8 @@ use tokio::{
 };
 use tracing::{debug, error, trace, warn};
 
+use self::listeners::Listeners;
+pub(super) use self::listeners::{Lent, Loan};
 use super::{
     playouts::Playouts,
     recorder::{Heard, Recorder, beep},
@@ -49,6 +53,7 @@ pub(super) struct Audio {
     codec: Option<Codec>,
     pub(super) playouts: Playouts,
     pub(super) recorder: Recorder,
+    listeners: Listeners,
     /// Prompts asked for before the codec is known.
     waiting: Vec<(OperationId, Arc<[MediaPrompt]>)>,
     /// Who waits for prompts, by operation; gone with it.
@@ -66,6 +71,7 @@ pub(super) type News = (OperationId, usize, Result<Prepared, PrepareError>);
 pub(super) enum Told {
     Prompt(News),
     Heard(Heard),
+    Lent(Loan),
 }
 
 impl Audio {
@@ -78,6 +84,7 @@ impl Audio {
             codec: None,
             playouts: Playouts::default(),
             recorder,
+            listeners: Listeners::default(),
             waiting: Vec::new(),
             fetches: HashMap::new(),
             news,
@@ -117,6 +124,7 @@ impl Audio {
         tokio::select! {
             Some(news) = self.news.recv() => Some(Told::Prompt(news)),
             Some(heard) = self.recorder.next() => Some(Told::Heard(heard)),
+            Some(loan) = self.listeners.next() => Some(Told::Lent(loan)),
             else => None,
         }
     }
@@ -127,6 +135,10 @@ impl Audio {
             self.waiting.push((operation, prompts));
             return;
         };
+        self.prepare(operation, &prompts, codec);
+    }
+
+    fn prepare(&mut self, operation: OperationId, prompts: &[MediaPrompt], codec: Codec) {
         if prompts.is_empty() {
             let event = PromptEvent::Ready { operation, index: 0, duration: Duration::ZERO };
             self.heard.push_back(Input::Prompt(event));
@@ -198,7 +210,7 @@ impl Audio {
     pub(super) fn overlay(&mut self, operation: OperationId, ready: usize, looping: bool) {
         let segments = self.playouts.hand_over(operation, ready);
         let play = |stream: &StreamHandle| stream.overlay(playout_id(operation), segments, looping);
-        match self.stream.as_deref().map(play) {
+        match self.line(operation).0.as_deref().map(play) {
             Some(Ok(progress)) => self.playouts.set_progress(operation, progress),
             broken => self.break_off(operation, broken.and_then(Result::err)),
         }
@@ -207,7 +219,7 @@ impl Audio {
     /// Keeps a playout silent, or lets it go on.
     pub(super) fn pause(&mut self, operation: OperationId, paused: bool) {
         let pause = |stream: &StreamHandle| stream.pause(playout_id(operation), paused);
-        match self.stream.as_deref().map(pause) {
+        match self.line(operation).0.as_deref().map(pause) {
             Some(Ok(())) => self.playouts.set_paused(operation, paused),
             broken => self.break_off(operation, broken.and_then(Result::err).map(Into::into)),
         }
@@ -215,11 +227,11 @@ impl Audio {
 
     /// Lets a playout go on from another place.
     pub(super) fn seek(&mut self, operation: OperationId, position: Duration) {
-        let Some(codec) = self.codec else { return };
+        let (stream, Some(codec)) = self.line(operation) else { return };
         let units = position.as_millis() * u128::from(codec.rate()) / 1_000;
         let units = u64::try_from(units).unwrap_or(u64::MAX);
         let seek = |stream: &StreamHandle| stream.seek(playout_id(operation), units);
-        match self.stream.as_deref().map(seek) {
+        match stream.as_deref().map(seek) {
             Some(Ok(())) => {}
             broken => self.break_off(operation, broken.and_then(Result::err).map(Into::into)),
         }
@@ -254,25 +266,41 @@ impl Audio {
 
     /// What the end of a playout means. One of which the kernel refused packets has not been
     /// played: `completed` is a promise about every sample.
-    pub(super) fn finished(&self, playout: PlayoutId) -> PlayoutEvent {
+    ///
+    /// Of participants' streams everything is told, also what others play there.
+    pub(super) fn finished(&self, playout: PlayoutId) -> Option<PlayoutEvent> {
         let operation = operation_id(playout);
+        if self.playouts.is_over(operation) {
+            return None;
+        }
         if self.playouts.is_sent(operation) {
-            return PlayoutEvent::Finished(operation);
+            return Some(PlayoutEvent::Finished(operation));
         }
         warn!(%operation, "packets could not be sent");
-        PlayoutEvent::Failed(operation)
+        Some(PlayoutEvent::Failed(operation))
+    }
+
+    /// What it means that a playout has stopped before its end: of what plays to one participant,
+    /// that somebody else has ended it there.
+    pub(super) fn cut(&self, playout: PlayoutId) -> Option<PlayoutEvent> {
+        let operation = operation_id(playout);
+        let is_lost = self.listener(operation).is_some() && !self.playouts.is_over(operation);
+        is_lost.then_some(PlayoutEvent::Failed(operation))
     }
 
     /// Silences a playout. When this comes back, nothing of it will be sent.
     pub(super) async fn stop(&mut self, operation: OperationId) {
-        let Some(stream) = &self.stream else { return };
+        // A participant's stream that has gone plays nothing any more.
+        let Some(stream) = self.line(operation).0 else { return };
         match cut(|| stream.stop_and_wait(playout_id(operation))).await {
             Cut::Done => {}
             Cut::Unconfirmed => warn!(%operation, "the playout engine does not confirm a stop"),
             Cut::Refused => {
                 // Without it prompts fail with a reason; a prompt that nobody can stop is worse.
                 error!(%operation, "the playout engine takes no stop: the stream is closed");
-                self.stream = None;
+                if self.listener(operation).is_none() {
+                    self.stream = None;
+                }
             }
         }
     }
@@ -316,6 +344,7 @@ impl Audio {
     ) -> Option<(Operation, Receipt)> {
         self.waiting.retain(|(waiting, _)| *waiting != operation.id);
         self.fetches.remove(&operation.id);
+        self.listeners.forget(operation.id);
         self.playouts.end(operation, with_call)
     }
 
@@ -323,6 +352,7 @@ impl Audio {
     pub(super) fn close(&mut self) {
         self.stream = None;
         self.recorder.close();
+        self.listeners.clear();
         self.fetches.clear();
     }
 

@@ -190,9 +190,16 @@ impl CallTask {
                 Wake::Referred(referral) => self.follow(referral),
                 Wake::Bridge(event) => self.handle(Input::Bridge(event)).await?,
                 Wake::PlayedOut(playout) => {
-                    let event = self.audio.finished(playout);
-                    self.handle(Input::Playout(event)).await?;
+                    if let Some(event) = self.audio.finished(playout) {
+                        self.handle(Input::Playout(event)).await?;
+                    }
                 }
+                Wake::Cut(playout) => {
+                    if let Some(event) = self.audio.cut(playout) {
+                        self.handle(Input::Playout(event)).await?;
+                    }
+                }
+                Wake::Lent(loan) => self.audio.borrowed(loan),
                 Wake::Prepared(news) => self.audio.note(news),
                 Wake::Heard(heard) => self.audio.note_recorder(heard),
                 Wake::Dialled(Ok(leg)) => {

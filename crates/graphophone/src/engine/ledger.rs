@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use graphophone_call::{CallState, Notification, Operation, OperationId};
+use graphophone_call::{
+    AppId, CallId, CallState, Notification, Operation, OperationId, TenantId,
+};
 use graphophone_graph::{
     compat::ApiVersion,
     notification::{self, NotificationContext},
@@ -84,6 +86,30 @@ impl Ledger {
             // The next start says BYE once more, which is answered 481.
             tracing::debug!(call_id = %view.details.id, %error, "dialogs are not struck out");
         }
+    }
+
+    /// Keeps what ends dialogs that no call is with, in a row that is no call of anybody's.
+    pub(super) async fn keep_dialogs(
+        &self,
+        id: CallId,
+        (tenant, app): (TenantId, AppId),
+        dialogs: Option<String>,
+    ) -> Result<(), StoreError> {
+        let now = unix_millis();
+        let call = Some(CallRecord {
+            id,
+            tenant,
+            app,
+            state: state_name(CallState::Terminated).to_owned(),
+            is_terminated: true,
+            callback_uri: None,
+            // Not what a call has: nobody reads it as one.
+            details_json: "{}".to_owned(),
+            dialog: dialogs,
+            created_at: now,
+            updated_at: now,
+        });
+        self.store.commit(Commit { call, ..Commit::default() }).await.map(drop)
     }
 
     /// An operation of a call that is not live any more.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
 use graphophone_call::{
     CompletionReason, MediaPrompt, Operation, OperationId, OperationKind, OperationStatus,
-    ResultInfo,
+    ParticipantId, ResultInfo,
 };
 use graphophone_graph::resource::receipt::{PromptEnd, PromptReceipt, Receipt};
 use graphophone_media::{
@@ -202,6 +202,25 @@ impl Playouts {
         let oldest = self.playouts.remove(oldest)?;
         let receipt = oldest.receipt();
         Some((oldest.operation, receipt))
+    }
+
+    /// The participant who alone hears an operation.
+    pub(super) fn listener(&self, id: OperationId) -> Option<ParticipantId> {
+        let playout = self.playouts.iter().find(|playout| playout.operation.id == id)?;
+        match &playout.operation.kind {
+            OperationKind::PlayPrompt { options, .. } => options.participant,
+            OperationKind::RecordResponse { .. }
+            | OperationKind::CancelMediaProcessing
+            | OperationKind::SubscribeToTone
+            | OperationKind::SendDtmfTones { .. }
+            | OperationKind::Group(_) => None,
+        }
+    }
+
+    /// Whether nothing more will be played of it: it has ended, or is none of this call's.
+    pub(super) fn is_over(&self, id: OperationId) -> bool {
+        let playout = self.playouts.iter().find(|playout| playout.operation.id == id);
+        playout.is_none_or(|playout| playout.operation.status.is_final())
     }
 
     /// An operation as it is now, with its receipt.

@@ -6,7 +6,7 @@ mod group;
 
 use graphophone_call::{
     AccessToken, CompletionReason, MediaPrompt, Operation, OperationId, OperationKind,
-    OperationStatus, PlayMode, PlayOptions, RecordSettings, Recorded, ResultInfo, Shaping, StopOn,
+    OperationStatus, ParticipantId, PlayMode, PlayOptions, RecordSettings, Recorded, ResultInfo, Shaping, StopOn,
     Tone,
 };
 use graphophone_graph::resource::receipt::Receipt;
@@ -114,6 +114,9 @@ struct StoredOptions {
     /// Event codes.
     stop_on_tones: Vec<u8>,
     stop_on_speech: bool,
+    /// Who alone hears it.
+    #[serde(default)]
+    participant: Option<uuid::Uuid>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -134,6 +137,7 @@ impl StoredOptions {
             },
             stop_on_tones: options.stop_on.tones.tones().map(Tone::event_code).collect(),
             stop_on_speech: options.stop_on.speech,
+            participant: options.participant.map(ParticipantId::uuid),
         }
     }
 
@@ -146,6 +150,7 @@ impl StoredOptions {
                 StoredMode::Overlay => PlayMode::Overlay,
             },
             stop_on: StopOn { tones, speech: self.stop_on_speech },
+            participant: self.participant.map(ParticipantId::new),
         }
     }
 }
@@ -352,6 +357,7 @@ mod tests {
                 options: PlayOptions {
                     mode: PlayMode::Overlay,
                     stop_on: StopOn { tones: [Tone::Star].into_iter().collect(), speech: true },
+                    participant: Some(ParticipantId::new(uuid::Uuid::from_u128(8))),
                 },
             },
             status: OperationStatus::Failed,

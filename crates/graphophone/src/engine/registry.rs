@@ -345,8 +345,7 @@ impl Calls {
         owner: (TenantId, AppId),
         id: CallId,
     ) -> Option<(mpsc::Sender<Request>, View)> {
-        let found = self.shared.find(owner, id).filter(|(_, view)| is_live(view));
-        found.map(|(entry, view)| (entry.requests, view))
+        self.shared.line_to(owner, id)
     }
 
     /// An operation as it is now, live or ended, if it belongs to this application and call.
@@ -440,6 +439,16 @@ impl Shared {
         let entry = self.lock().get(&id).cloned()?;
         let view = entry.view.borrow().clone();
         is_owned(&view, owner).then_some((entry, view))
+    }
+
+    /// Where to ask a live call of an application.
+    pub(super) fn line_to(
+        &self,
+        owner: (TenantId, AppId),
+        id: CallId,
+    ) -> Option<(mpsc::Sender<Request>, View)> {
+        let found = self.find(owner, id).filter(|(_, view)| is_live(view));
+        found.map(|(entry, view)| (entry.requests, view))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<CallId, Entry>> {

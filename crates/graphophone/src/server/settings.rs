@@ -123,6 +123,7 @@ pub(super) fn conference_rules(config: &Config) -> ConferenceRules {
     ConferenceRules {
         named: config.conferences.iter().filter_map(named).collect(),
         most_participants: config.limits.participants,
+        without_bot: config.calls.without_bot.0,
     }
 }
 

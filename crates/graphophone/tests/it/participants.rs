@@ -138,11 +138,6 @@ async fn invited_ones_come_in_and_removed_ones_go_and_rosters_tell_each_step_in_
     let message = data["resultInfo"]["message"].as_str().unwrap();
     assert!(message.starts_with("addParticipants failed for participant"), "{message}");
 
-    let mut elsewhere = invitation(&busy);
-    elsewhere["replacesCallId"] = group.id.clone().into();
-    let answer = group.post("/participants/invite", json!({"participants": [elsewhere]})).await;
-    assert_eq!(code(&answer), (405, "8520".into()));
-
     let gone = group.send(Method::DELETE, &format!("/participants/{invited}"), None).await;
     assert_eq!(gone.status, StatusCode::NO_CONTENT);
     soon("the removed phone is hung up", call.ended()).await;
@@ -237,4 +232,30 @@ async fn mixer_levels_are_heard_by_one_listener_only() {
     let operation = answer.body["id"].as_str().unwrap().to_owned();
     group.until(|value| is_end_of(value, &operation)).await;
     group.each_hears(&[&[1], &[0, 2], &[0, 1]]).await;
+}
+
+#[tokio::test]
+async fn others_make_way_for_a_named_speaker_as_far_as_one_listener_is_concerned() {
+    let mut group = Group::of(3).await;
+    group.lines[2].speak();
+    let (listener, named) = (group.participant(0).await, group.participant(1).await);
+    let body = json!({"participantMixerLevels": [{
+        "participant": listener,
+        "ducking": {"lowerLevel": 0, "upperLevel": 100, "rampActive": 40, "rampInactive": 40},
+        "sourceLevels": [{"participant": named}],
+    }]});
+    let path = "/participants/configureMixer";
+    let answer = group.send_to("beta", Method::POST, path, Some(body)).await;
+    let operation = answer.ok().unwrap()["id"].as_str().unwrap().to_owned();
+    group.until(|value| is_end_of(value, &operation)).await;
+    hears(&group.lines[0].call, &[TONES[2]], &TONES[..2]).await;
+    group.lines[1].speak();
+    hears(&group.lines[0].call, &[TONES[1]], &[TONES[0], TONES[2]]).await;
+    hears(&group.lines[1].call, &[TONES[2]], &TONES[..2]).await;
+    // The named one says nothing any more, and the others come back.
+    let silence = graphophone_media::wav::to_bytes(audio::RATE, &vec![0; 160]);
+    let accept = graphophone_media::prompt::Accept::Any;
+    let silence = graphophone_media::prompt::Prompt::decode(silence.as_slice(), accept).unwrap();
+    group.lines[1].call.say(&silence).unwrap();
+    hears(&group.lines[0].call, &[TONES[2]], &TONES[..2]).await;
 }

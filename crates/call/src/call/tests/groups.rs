@@ -12,12 +12,15 @@ use crate::{
     Roster, RoutingFault, RoutingMode, Settings,
 };
 
-fn person(name: char) -> ParticipantId {
+pub(super) fn person(name: char) -> ParticipantId {
     ParticipantId::new(Uuid::from_u128(u128::from(u32::from(name))))
 }
 
+/// Bots have capital letters.
 fn identity(name: char) -> Arc<Identity> {
-    Arc::new(Identity { kind: IdentityKind::User, id: Some(name.into()), display_name: None })
+    let kind =
+        if name.is_uppercase() { IdentityKind::Application } else { IdentityKind::User };
+    Arc::new(Identity { kind, id: Some(name.into()), display_name: None })
 }
 
 fn act(name: char, verb: GroupVerb) -> Command {
@@ -45,7 +48,7 @@ fn route(id: &str, source: char, receiver: char, is_update: bool) -> Command {
     Command::Group(GroupCommand::PutRoutingGroup { group, is_update })
 }
 
-fn roster(sequence: u64, names: &str, on_hold: Option<char>) -> LegEvent {
+pub(super) fn roster(sequence: u64, names: &str, on_hold: Option<char>) -> LegEvent {
     let shown = |name: char| Participant {
         id: person(name),
         identity: identity(name),
@@ -63,7 +66,7 @@ fn done(name: char, outcome: Result<(), ResultInfo>) -> LegEvent {
 }
 
 /// In a conference with `a` and `b`.
-fn group() -> Sim {
+pub(super) fn group() -> Sim {
     let mut sim = Sim::group();
     sim.leg(LegEvent::Answered);
     sim.media(true);

@@ -1,6 +1,6 @@
 //! When a conference is over, and what becomes of those who are in it then.
 
-use super::Conference;
+use super::{Conference, Member, Stage, WithoutBot};
 use crate::{
     conference::vocabulary::{ConferenceInput, ConferenceOutput},
     leg::LegEvent,
@@ -14,7 +14,15 @@ impl Conference {
         }
         let has_people = self.members.iter().any(|member| !member.stage.is_bot());
         let has_bot = self.has_bot();
-        let result = if !has_bot && (!self.settings.goes_on_without_bot || !has_people) {
+        let goes_on = match self.settings.without_bot {
+            WithoutBot::Ends => false,
+            WithoutBot::GoesOn => {
+                let connected = |member: &&Member| member.stage == Stage::Connected;
+                self.members.iter().filter(connected).count() >= 2
+            }
+            WithoutBot::Stands => has_people,
+        };
+        let result = if !has_bot && !goes_on {
             ResultInfo::of_call(200, 5003, "The conversation has ended.")
         } else if !self.settings.is_meeting && has_bot && !has_people {
             match (self.had_people, self.last_failure.take()) {
@@ -60,6 +68,7 @@ impl Conference {
             | ConferenceInput::Leave(_)
             | ConferenceInput::Leg { .. }
             | ConferenceInput::HoldMusic { .. }
+            | ConferenceInput::TimeIsUp
             | ConferenceInput::ServerStops => {}
         }
     }

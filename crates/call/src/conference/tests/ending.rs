@@ -45,7 +45,7 @@ fn when_the_bot_leaves_a_group_call_everybody_does() {
 
 #[test]
 fn people_go_on_without_a_bot_only_where_that_is_allowed() {
-    let settings = ConferenceSettings { goes_on_without_bot: true, ..MEETING };
+    let settings = ConferenceSettings { without_bot: WithoutBot::Stands, ..MEETING };
     let mut sim = Sim::new(settings);
     assert_eq!(sim.arrive('p'), ["answer p"], "even before the first bot");
     sim.leg('p', LegEvent::Answered);
@@ -56,6 +56,37 @@ fn people_go_on_without_a_bot_only_where_that_is_allowed() {
 
     let mut strict = Sim::new(MEETING);
     assert_eq!(strict.arrive('p'), ["hang up p", "end"]);
+}
+
+#[test]
+fn two_people_go_on_without_a_bot_until_one_of_them_leaves_or_their_time_is_up() {
+    let settings = ConferenceSettings { without_bot: WithoutBot::GoesOn, ..AD_HOC };
+    let begun = || {
+        let mut sim = Sim::new(settings);
+        sim.join('B', "abc");
+        for name in ['a', 'b', 'c'] {
+            sim.leg(name, LegEvent::Answered);
+        }
+        assert!(sim.input(ConferenceInput::TimeIsUp).is_empty(), "not as long as there is a bot");
+        let hold = GroupVerb::StartHoldMusic { participant: person('a'), prompt: None };
+        sim.ask('B', 1, hold);
+        let left = sim.leave('B');
+        assert!(left.contains(&"no music for a".to_owned()), "nobody else could end it: {left:?}");
+        assert_eq!(left.last().unwrap(), "B: ended 200/7000");
+        sim
+    };
+    let mut sim = begun();
+    assert_eq!(sim.arrive('p'), ["hang up p"], "nobody new comes");
+    assert_eq!(sim.leg('a', bye()), ["exit a", "remix"]);
+    assert_eq!(sim.leg('b', bye()), ["exit b", "remix", "exit c", "hang up c", "end"]);
+    let mut sim = begun();
+    let up = sim.input(ConferenceInput::TimeIsUp);
+    assert_eq!(up[up.len() - 3..], ["exit c", "hang up c", "end"]);
+
+    let mut alone = Sim::new(settings);
+    alone.join('B', "ab");
+    alone.leg('a', LegEvent::Answered);
+    assert_eq!(alone.leave('B').last().unwrap(), "end", "one is not enough, nor who still rings");
 }
 
 #[test]

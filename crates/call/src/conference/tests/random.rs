@@ -25,6 +25,7 @@ enum Step {
     Remove(char, char),
     Route(char, char, char, bool),
     Music(char, bool),
+    TimeIsUp,
     ServerStops,
 }
 
@@ -130,10 +131,10 @@ proptest! {
     #[test]
     fn whatever_comes_everybody_is_accounted_for(
         is_meeting in any::<bool>(),
-        goes_on_without_bot in any::<bool>(),
+        without_bot in prop::sample::select(vec![WithoutBot::Ends, WithoutBot::GoesOn, WithoutBot::Stands]),
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let settings = ConferenceSettings { is_meeting, goes_on_without_bot, most_participants: 6 };
+        let settings = ConferenceSettings { is_meeting, without_bot, most_participants: 6 };
         let mut conference = Conference::new(settings);
         let mut judge = Judge::default();
         for (number, step) in (1..).zip(&steps) {
@@ -242,7 +243,8 @@ fn input(judge: &mut Judge, number: u32, step: &Step) -> Option<ConferenceInput>
                 Verb::Mix(listener, source) => {
                     let sources = vec![(person(*source), 50)];
                     let participant = person(*listener);
-                    let level = MixerLevel { participant, is_exclusive: true, sources };
+                    let (is_exclusive, ducking) = (true, None);
+                    let level = MixerLevel { participant, is_exclusive, sources, ducking };
                     GroupVerb::ConfigureMixer([level].into())
                 }
             };
@@ -269,6 +271,7 @@ fn input(judge: &mut Judge, number: u32, step: &Step) -> Option<ConferenceInput>
             let outcome = if *plays { Ok(()) } else { Err(ResultInfo::play_failed()) };
             ConferenceInput::HoldMusic { participant: person(*name), outcome }
         }
+        Step::TimeIsUp => ConferenceInput::TimeIsUp,
         Step::ServerStops => ConferenceInput::ServerStops,
     })
 }
@@ -300,6 +303,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(bot, source, to, pair)| Step::Route(bot, source, to, pair)),
         4 => (someone(), prop::bool::weighted(0.7))
             .prop_map(|(name, plays)| Step::Music(name, plays)),
+        1 => Just(Step::TimeIsUp),
         1 => prop::bool::weighted(0.2)
             .prop_map(|stops| if stops { Step::ServerStops } else { Step::Leave('A') }),
     ]

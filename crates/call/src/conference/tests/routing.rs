@@ -86,6 +86,7 @@ fn mixer_levels_are_for_one_listener() {
         participant: person('a'),
         is_exclusive,
         sources: vec![(person('b'), 30)],
+        ducking: None,
     };
     let configured = sim.ask('B', 1, GroupVerb::ConfigureMixer([level(false)].into()));
     assert_eq!(configured, ["remix", "B: 1 done"]);

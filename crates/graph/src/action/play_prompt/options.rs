@@ -1,16 +1,17 @@
-//! What playPrompt may say beyond Graph, in open mode: `graphophoneMode`, `graphophoneStopOn`, and of
-//! each prompt `graphophoneGainDb` and `graphophoneStartMs`.
+//! What playPrompt may say beyond Graph, in open mode: `graphophoneMode`, `graphophoneStopOn`,
+//! `graphophoneParticipant`, and of each prompt `graphophoneGainDb` and `graphophoneStartMs`.
 
 use graphophone_call::{MediaPrompt, PlayMode, PlayOptions, Shaping, StopOn, Tone, ToneSet};
 use serde_json::{Map, Value, json};
 
 use crate::{
     json::{BodyError, Extras, Member, Members},
-    resource::tone,
+    resource::{audio_routing_group::participant_id, tone},
 };
 
 /// Members of the action.
-pub(super) const OF_ACTION: [&str; 2] = ["graphophoneMode", "graphophoneStopOn"];
+pub(super) const OF_ACTION: [&str; 3] =
+    ["graphophoneMode", "graphophoneStopOn", "graphophoneParticipant"];
 /// Members of a prompt.
 pub(super) const OF_PROMPT: [&str; 2] = ["graphophoneGainDb", "graphophoneStartMs"];
 
@@ -35,7 +36,8 @@ pub(super) fn options(members: &Members<'_>) -> Result<PlayOptions, BodyError> {
         Some(member) => stop_on(&member)?,
         None => StopOn::default(),
     };
-    Ok(PlayOptions { mode, stop_on })
+    let participant = members.get(OF_ACTION[2]).map(|member| participant_id(&member));
+    Ok(PlayOptions { mode, stop_on, participant: participant.transpose()? })
 }
 
 /// How one prompt is to be played.
@@ -82,7 +84,7 @@ fn stop_on(member: &Member<'_>) -> Result<StopOn, BodyError> {
 
 /// What of it is not Graph's way, as members of the operation.
 pub(crate) fn render_options(options: PlayOptions) -> Map<String, Value> {
-    let PlayOptions { mode, stop_on } = options;
+    let PlayOptions { mode, stop_on, participant } = options;
     let mut rendered = Map::new();
     if mode != PlayMode::Queue {
         let name = MODES.iter().find(|(_, known)| *known == mode).map(|(name, _)| *name);
@@ -92,6 +94,9 @@ pub(crate) fn render_options(options: PlayOptions) -> Map<String, Value> {
         let tones: Vec<&str> = stop_on.tones.tones().map(tone::name).collect();
         let stop_on = json!({ "tones": tones, "speech": stop_on.speech });
         rendered.insert(OF_ACTION[1].to_owned(), stop_on);
+    }
+    if let Some(participant) = participant {
+        rendered.insert(OF_ACTION[2].to_owned(), participant.to_string().into());
     }
     rendered
 }
@@ -140,12 +145,14 @@ mod tests {
         let asked = json!({
             "graphophoneMode": "overlay",
             "graphophoneStopOn": { "tones": ["tone5", "pound"], "speech": true },
+            "graphophoneParticipant": "2e1a0b00-2db4-4022-9570-243709c565ab",
         });
+        let participant = asked["graphophoneParticipant"].as_str().unwrap().parse().ok();
         let of_prompt = json!({ "graphophoneGainDb": -3.5, "graphophoneStartMs": 1500 });
         let read = read(&body(asked.clone(), of_prompt.clone()), Compat::Open).unwrap();
         let tones = [Tone::Tone5, Tone::Pound].into_iter().collect();
         let stop_on = StopOn { tones, speech: true };
-        assert_eq!(read.options, PlayOptions { mode: PlayMode::Overlay, stop_on });
+        assert_eq!(read.options, PlayOptions { mode: PlayMode::Overlay, stop_on, participant });
         assert_eq!(read.prompts[0].shaping, Shaping { gain_tenths: -35, start_ms: 1_500 });
         assert_eq!(Value::from(render_options(read.options)), asked);
         assert_eq!(Value::from(render_shaping(&read.prompts[0])), of_prompt);
@@ -183,6 +190,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (action, prompt, what) in [
+            (
+                json!({ "graphophoneParticipant": "me" }),
+                json!({}),
+                "graphophoneParticipant: the id of a participant expected, not \"me\"",
+            ),
             (
                 json!({ "graphophoneMode": "loud" }),
                 json!({}),

@@ -16,6 +16,11 @@ pub(in crate::api) async fn handle(
         Asked::Before(reply) => return Ok(reply),
         Asked::Now(asked, once) => (asked, once),
     };
+    if asked.options.participant.is_some() && !super::find(request, id)?.is_group() {
+        let text = "graphophoneParticipant: this call is one between two: leave it out, and the \
+            far end hears the prompts";
+        return Err(ApiError::BotArgument(text.to_owned()));
+    }
     super::check_prompts(request, &asked.prompts)?;
     let command = Command::PlayPrompt {
         operation: OperationId::new(Uuid::new_v4()),

@@ -78,7 +78,7 @@ async fn reach(
                     events,
                     stream,
                     dialog,
-                    _permits: vec![permit],
+                    permits: vec![permit],
                 });
             }
             LegSignal::Event(LegEvent::Ended(result)) => return Err(result),

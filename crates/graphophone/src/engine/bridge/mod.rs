@@ -26,7 +26,7 @@ pub(super) struct Carried {
     /// What ends its SIP dialog after a crash.
     pub(super) dialog: Option<String>,
     /// What it costs the bot's application, until it ends.
-    pub(super) _permits: Vec<Permit>,
+    pub(super) permits: Vec<Permit>,
 }
 
 /// Somebody who is to be called.

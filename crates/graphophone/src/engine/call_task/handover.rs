@@ -100,7 +100,9 @@ impl CallTask {
 
     /// Another call of the bot wants this one's leg.
     pub(super) fn wanted_by(&mut self, reply: oneshot::Sender<Carried>) -> Option<Input> {
-        let has_all = self.leg.is_some() && self.audio.stream().is_some();
+        // In the rooms where it would be heard only what can be mixed is.
+        let is_heard = self.audio.stream().is_some_and(|it| it.codec().sample().is_some());
+        let has_all = self.leg.is_some() && is_heard && !reply.is_closed();
         (has_all && self.call.state() == CallState::Established).then(|| {
             self.handover.borrower = Some(reply);
             Input::TakenOver
@@ -185,7 +187,7 @@ impl CallTask {
             events: std::mem::replace(&mut self.stream_events, no_events),
             stream,
             dialog: self.handover.parting.take(),
-            _permits: permits,
+            permits,
         })
     }
 }

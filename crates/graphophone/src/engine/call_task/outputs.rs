@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use graphophone_call::{
-    CallState, ConferenceEvent, ConferenceRequest, Input, LegCommand, LegEvent, Notification,
-    Operation, Output, ResultInfo,
+    CallState, ConferenceEvent, ConferenceRequest, Input, LegCommand, LegEvent, MediaPrompt,
+    Notification, Operation, OperationId, Output, ResultInfo,
 };
 use graphophone_sip::LegHandle;
 use graphophone_store::StoreError;
@@ -164,7 +164,7 @@ impl CallTask {
                 Output::Leg(command) => self.command_leg(command),
                 Output::Conference(request) => self.ask_conference(request),
                 Output::Bridge(command) => self.command_bridge(command),
-                Output::Fetch { operation, prompts } => self.audio.fetch(operation, prompts),
+                Output::Fetch { operation, prompts } => self.fetch(operation, prompts),
                 Output::SendTones { operation, tones, delay } => {
                     self.audio.send_tones(operation, &tones, delay);
                 }
@@ -181,6 +181,16 @@ impl CallTask {
                 | Output::DropRecording(_)
                 | Output::StopPlayout(_) => {}
             }
+        }
+    }
+
+    fn fetch(&mut self, operation: OperationId, prompts: Arc<[MediaPrompt]>) {
+        match (self.audio.listener(operation), &self.place) {
+            (Some(listener), Some(place)) => {
+                let loan = place.borrow(listener);
+                self.audio.fetch_for(operation, prompts, loan);
+            }
+            (Some(_) | None, _) => self.audio.fetch(operation, prompts),
         }
     }
 

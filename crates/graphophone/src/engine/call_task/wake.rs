@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::CallTask;
 use crate::engine::{
-    audio::{Audio, News, Told},
+    audio::{Audio, Loan, News, Told},
     recorder::Heard,
     request::Request,
 };
@@ -26,6 +26,8 @@ pub(super) enum Wake {
     Referred(Referral),
     Bridge(BridgeEvent),
     PlayedOut(PlayoutId),
+    Cut(PlayoutId),
+    Lent(Loan),
     Prepared(News),
     Heard(Heard),
     Dialled(Result<LegHandle, ResultInfo>),
@@ -56,6 +58,8 @@ impl CallTask {
             },
             Some(event) = self.stream_events.recv() => match event {
                 StreamEvent::Finished(id) => Wake::PlayedOut(id),
+                // By a stop of ours, or because a participant's stream had no place for it.
+                StreamEvent::Stopped(id) => Wake::Cut(id),
                 StreamEvent::Tone(code) => match Tone::from_event_code(code)
                     .and_then(|tone| self.press(tone, KeySource::Event))
                 {
@@ -63,7 +67,7 @@ impl CallTask {
                     None => Box::pin(self.next()).await,
                 },
                 StreamEvent::Silent => Wake::Input(Input::Leg(LegEvent::Ended(silent()))),
-                StreamEvent::Stopped(_) | StreamEvent::Receiving => Box::pin(self.next()).await,
+                StreamEvent::Receiving => Box::pin(self.next()).await,
                 StreamEvent::TonesSent(id) => Wake::Input(Audio::tones(id, true)),
                 StreamEvent::TonesStopped(id) => Wake::Input(Audio::tones(id, false)),
             },
@@ -79,6 +83,7 @@ impl CallTask {
                         None => Box::pin(self.next()).await,
                     }
                 }
+                Told::Lent(loan) => Wake::Lent(loan),
                 Told::Heard(heard) => Wake::Heard(heard),
             },
             Some(outcome) = &mut self.dialling => {

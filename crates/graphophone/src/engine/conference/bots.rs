@@ -3,7 +3,9 @@
 use std::{collections::VecDeque, time::Duration};
 
 use graphophone_call::{AppId, ConferenceEvent, LegEvent, ParticipantId, TenantId};
+use graphophone_media::engine::StreamEvent;
 use graphophone_sip::{LegSignal, LegSinks};
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::Joining;
 use crate::engine::quota::Permit;
@@ -18,7 +20,14 @@ pub(super) struct Bot {
     pub(super) sinks: LegSinks,
     pub(super) ring_timeout: Duration,
     permits: Vec<Permit>,
-    kept: VecDeque<LegSignal>,
+    kept: VecDeque<Word>,
+}
+
+/// What a call is told.
+enum Word {
+    Signal(LegSignal),
+    /// What it plays to one participant is over.
+    Played(StreamEvent),
 }
 
 /// All of them, in the order they came.
@@ -37,6 +46,11 @@ impl Bots {
         self.0.iter().find(|bot| bot.id == id)
     }
 
+    /// Whether there is no bot beside this one.
+    pub(super) fn is_last(&self, id: ParticipantId) -> bool {
+        self.0.iter().all(|bot| bot.id == id)
+    }
+
     /// Leave that a bot has brought along for whom it calls.
     pub(super) fn permit(&mut self, id: ParticipantId) -> Option<Permit> {
         self.0.iter_mut().find(|bot| bot.id == id)?.permits.pop()
@@ -52,7 +66,7 @@ impl Bots {
         let Some(at) = self.0.iter().position(|bot| bot.id == id) else { return };
         let is_last = matches!(signal, LegSignal::Event(LegEvent::Ended(_)));
         let bot = &mut self.0[at];
-        bot.kept.push_back(signal);
+        bot.kept.push_back(Word::Signal(signal));
         if bot.kept.len() > MOST_KEPT {
             bot.forget_a_roster();
         }
@@ -62,13 +76,28 @@ impl Bots {
             if !kept.is_empty() {
                 // Few, and the call drains its queue or drops it.
                 tokio::spawn(async move {
-                    for signal in kept {
-                        if sinks.signals.send(signal).await.is_err() {
+                    for word in kept {
+                        let is_taken = match word {
+                            Word::Signal(signal) => sinks.signals.send(signal).await.is_ok(),
+                            Word::Played(event) => sinks.stream.send(event).await.is_ok(),
+                        };
+                        if !is_taken {
                             return;
                         }
                     }
                 });
             }
+        }
+    }
+
+    /// Tells all calls of a playout on a participant's stream: whose it is knows it.
+    pub(super) fn tell_of_playout(&mut self, event: &StreamEvent) {
+        for bot in &mut self.0 {
+            // One that has so much to hear is behind by far, and its operations end with it.
+            if bot.kept.len() < MOST_KEPT {
+                bot.kept.push_back(Word::Played(event.clone()));
+            }
+            bot.offer();
         }
     }
 
@@ -85,24 +114,30 @@ impl Bots {
 
 impl Bot {
     fn offer(&mut self) {
-        while let Some(signal) = self.kept.pop_front() {
-            match self.sinks.signals.try_send(signal) {
-                // A call that is gone wants nothing more; its place is given up, too.
-                Ok(()) | Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) => {}
-                Err(tokio::sync::mpsc::error::TrySendError::Full(signal)) => {
-                    return self.kept.push_front(signal);
-                }
-            }
+        while let Some(word) = self.kept.pop_front() {
+            // A call that is gone wants nothing more; its place is given up, too.
+            let refused = match word {
+                Word::Signal(signal) => match self.sinks.signals.try_send(signal) {
+                    Ok(()) | Err(TrySendError::Closed(_)) => continue,
+                    Err(TrySendError::Full(signal)) => Word::Signal(signal),
+                },
+                Word::Played(event) => match self.sinks.stream.try_send(event) {
+                    Ok(()) | Err(TrySendError::Closed(_)) => continue,
+                    Err(TrySendError::Full(event)) => Word::Played(event),
+                },
+            };
+            return self.kept.push_front(refused);
         }
     }
 
     /// The oldest roster that another follows: each is whole, so that it says nothing more.
     fn forget_a_roster(&mut self) {
-        let is_roster = |signal: &LegSignal| {
-            matches!(signal, LegSignal::Event(LegEvent::Conference(ConferenceEvent::Roster(_))))
+        let is_roster = |word: &Word| {
+            let Word::Signal(LegSignal::Event(event)) = word else { return false };
+            matches!(event, LegEvent::Conference(ConferenceEvent::Roster(_)))
         };
         let mut rosters =
-            self.kept.iter().enumerate().filter(|(_, signal)| is_roster(signal)).map(|(at, _)| at);
+            self.kept.iter().enumerate().filter(|(_, word)| is_roster(word)).map(|(at, _)| at);
         if let (Some(oldest), Some(_)) = (rosters.next(), rosters.next()) {
             self.kept.remove(oldest);
         }

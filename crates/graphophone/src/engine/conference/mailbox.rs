@@ -7,9 +7,10 @@ use std::{
 
 use graphophone_call::{ConferenceRequest, LegCommand, ParticipantId, ResultInfo};
 use graphophone_sip::LegHandle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Arrival, Joining};
+use crate::engine::audio::Lent;
 
 /// Most requests that wait; one more is refused. Who leaves is always heard.
 const MOST_WAITING: usize = 256;
@@ -22,6 +23,8 @@ pub(super) enum Ask {
     Arrive(Box<Arrival>),
     /// A bot's call asks for something.
     Request(ParticipantId, ConferenceRequest),
+    /// A bot's call wants to play something to one participant.
+    Borrow(ParticipantId, oneshot::Sender<Option<Lent>>),
     /// The dialogs that a bot's call was told of are durable.
     DialogsKept,
     /// A bot's call is over.
@@ -59,7 +62,7 @@ impl Mailbox {
         let is_short = match &ask {
             // At most one for each call that has a place, and short.
             Ask::Leave(_) | Ask::DialogsKept => true,
-            Ask::Join(_) | Ask::Arrive(_) | Ask::Request(..) => false,
+            Ask::Join(_) | Ask::Arrive(_) | Ask::Request(..) | Ask::Borrow(..) => false,
         };
         if content.is_closed {
             return Err((ask, Refused::Closed));
@@ -124,6 +127,17 @@ impl Place {
         })
     }
 
+    /// Asks for a participant's stream. Without an answer there is none.
+    pub(in crate::engine) fn borrow(
+        &self,
+        participant: ParticipantId,
+    ) -> oneshot::Receiver<Option<Lent>> {
+        let (reply, loan) = oneshot::channel();
+        // Refused, the reply is dropped.
+        let _ = self.mailbox.post(Ask::Borrow(participant, reply));
+        loan
+    }
+
     /// What a call asks of its leg. A place has nothing to answer or to refer.
     pub(in crate::engine) fn command(&self, command: &LegCommand) {
         match command {
@@ -153,6 +167,9 @@ impl Drop for Place {
 pub(super) fn give_back(ask: Ask) -> Option<LegHandle> {
     match ask {
         Ask::Arrive(arrival) => Some(arrival.leg),
-        Ask::Join(_) | Ask::Request(..) | Ask::DialogsKept | Ask::Leave(_) => None,
+        Ask::Join(_)
+        | Ask::Request(..)
+        | Ask::Borrow(..)
+        | Ask::DialogsKept | Ask::Leave(_) => None,
     }
 }

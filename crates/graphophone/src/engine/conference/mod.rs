@@ -7,6 +7,7 @@
 mod bots;
 mod calls;
 mod mailbox;
+mod orphans;
 mod people;
 mod sound;
 mod task;
@@ -21,6 +22,7 @@ use std::{
 
 use graphophone_call::{
     AppId, BotPlace, ConferenceSettings, Identity, LegEvent, ParticipantId, ResultInfo, TenantId,
+    WithoutBot,
 };
 use graphophone_media::{engine::Engine, room::Rooms};
 use graphophone_sip::{LegHandle, LegSignal, LegSinks};
@@ -64,6 +66,8 @@ pub struct ConferenceRules {
     pub named: Vec<NamedConference>,
     /// Most participants of one conference, those included who are being called.
     pub most_participants: usize,
+    /// How long people go on after the last bot has left; zero ends a conference with it.
+    pub without_bot: Duration,
 }
 
 /// What conferences are heard by.
@@ -109,7 +113,11 @@ impl Conferences {
         let named = key.and_then(|key| self.named(key));
         ConferenceSettings {
             is_meeting: key.is_some(),
-            goes_on_without_bot: named.is_some_and(|named| named.without_bot),
+            without_bot: match named {
+                Some(named) if named.without_bot => WithoutBot::Stands,
+                Some(_) | None if self.rules.without_bot.is_zero() => WithoutBot::Ends,
+                Some(_) | None => WithoutBot::GoesOn,
+            },
             most_participants: self.rules.most_participants,
         }
     }
@@ -175,7 +183,7 @@ impl Shared {
 
     /// Takes a telephone to a named conference. Its leg comes back if it has to be refused.
     fn dial_in(self: &Arc<Self>, key: &MeetingKey, arrival: Arrival) -> Result<(), LegHandle> {
-        let may_begin = self.conferences.settings(Some(key)).goes_on_without_bot;
+        let may_begin = self.conferences.settings(Some(key)).without_bot == WithoutBot::Stands;
         let mut ask = Ask::Arrive(Box::new(arrival));
         loop {
             let is_open = self.conferences.lock().contains_key(key);

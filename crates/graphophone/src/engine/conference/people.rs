@@ -9,7 +9,7 @@ use graphophone_sip::{LegHandle, LegSignal, LegSinks};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::engine::quota::Permit;
+use crate::engine::{bridge::Carried, quota::Permit};
 
 /// Signals and stream events that wait for one person's carrier.
 const EVENTS: usize = 64;
@@ -21,6 +21,20 @@ pub(super) enum News {
     Event(LegEvent),
     Stream(Arc<StreamHandle>),
     Dialog(String),
+    /// A playout on their stream is over, in one way or the other.
+    Played(StreamEvent),
+    /// They have come from another call, with all that is theirs.
+    Moved(Box<Moved>),
+    /// Their telephone asks us to call somebody else.
+    Referred,
+}
+
+/// What somebody brings along from another call.
+pub(super) struct Moved {
+    leg: LegHandle,
+    stream: Arc<StreamHandle>,
+    dialog: Option<String>,
+    permits: Vec<Permit>,
 }
 
 /// Tells how dialling went.
@@ -31,7 +45,7 @@ pub(super) struct Person {
     leg: Option<LegHandle>,
     pub(super) stream: Option<Arc<StreamHandle>>,
     dialog: Option<String>,
-    _permit: Option<Permit>,
+    permits: Vec<Permit>,
     _carrier: AbortOnDropHandle<()>,
 }
 
@@ -69,7 +83,29 @@ impl People {
                 }
             }
         });
-        self.add(id, None, dialog, Some(permit), carrier);
+        self.add(id, None, Some(dialog), vec![permit], carrier);
+    }
+
+    /// One who is in another call of the bot: their leg comes from there.
+    pub(super) fn borrow(
+        &mut self,
+        id: ParticipantId,
+        coming: impl Future<Output = Result<Carried, ResultInfo>> + Send + 'static,
+        tell: Tell,
+    ) {
+        let carrier = tokio::spawn(async move {
+            match coming.await {
+                Ok(Carried { leg, signals, events, stream, dialog, permits }) => {
+                    let moved = Box::new(Moved { leg, stream, dialog, permits });
+                    let _ = tell.send((id, News::Moved(moved))).await;
+                    carry(id, Lines { signals, events }, tell).await;
+                }
+                Err(result) => {
+                    let _ = tell.send((id, News::Event(LegEvent::Ended(result)))).await;
+                }
+            }
+        });
+        self.add(id, None, None, Vec::new(), carrier);
     }
 
     /// One whose telephone has dialled in: their leg rings here.
@@ -77,21 +113,20 @@ impl People {
         let (sinks, lines) = wire();
         leg.attach(sinks);
         let carrier = tokio::spawn(carry(id, lines, tell));
-        self.add(id, Some(leg), dialog, None, carrier);
+        self.add(id, Some(leg), Some(dialog), Vec::new(), carrier);
     }
 
     fn add(
         &mut self,
         id: ParticipantId,
         leg: Option<LegHandle>,
-        dialog: String,
-        permit: Option<Permit>,
+        dialog: Option<String>,
+        permits: Vec<Permit>,
         carrier: tokio::task::JoinHandle<()>,
     ) {
         self.has_new_dialogs = true;
         let carrier = AbortOnDropHandle::new(carrier);
-        let dialog = Some(dialog);
-        let person = Person { leg, stream: None, dialog, _permit: permit, _carrier: carrier };
+        let person = Person { leg, stream: None, dialog, permits, _carrier: carrier };
         self.people.insert(id, person);
     }
 
@@ -109,7 +144,17 @@ impl People {
                 person.stream = Some(Arc::clone(&stream));
                 return Some(News::Stream(stream));
             }
+            News::Moved(moved) => {
+                let Moved { leg, stream, dialog, permits } = *moved;
+                (person.leg, person.stream) = (Some(leg), Some(stream));
+                (person.dialog, person.permits) = (dialog, permits);
+                self.has_new_dialogs = true;
+                return Some(News::Event(LegEvent::Answered));
+            }
             News::Event(event) => return Some(News::Event(event)),
+            News::Played(event) => return Some(News::Played(event)),
+            // Nobody of a conference is called because a telephone wants it.
+            News::Referred => person.leg.iter().for_each(|leg| leg.report(603)),
         }
         None
     }
@@ -170,8 +215,7 @@ async fn carry(id: ParticipantId, mut lines: Lines, tell: Tell) {
                 Some(LegSignal::Event(event)) => News::Event(event),
                 Some(LegSignal::Stream(stream)) => News::Stream(stream),
                 Some(LegSignal::Dialog(dialog)) => News::Dialog(dialog),
-                // Nobody of a conference is called because a telephone wants it.
-                Some(LegSignal::Referred(_)) => continue,
+                Some(LegSignal::Referred(_)) => News::Referred,
                 None => return,
             },
             Some(event) = lines.events.recv() => match event {
@@ -183,9 +227,8 @@ async fn carry(id: ParticipantId, mut lines: Lines, tell: Tell) {
                     let text = "The far end sent no media for too long.";
                     News::Event(LegEvent::Ended(ResultInfo::of_call(410, 301_005, text)))
                 }
-                StreamEvent::Finished(_)
-                | StreamEvent::Stopped(_)
-                | StreamEvent::Receiving
+                StreamEvent::Finished(_) | StreamEvent::Stopped(_) => News::Played(event),
+                StreamEvent::Receiving
                 | StreamEvent::TonesSent(_)
                 | StreamEvent::TonesStopped(_) => continue,
             },

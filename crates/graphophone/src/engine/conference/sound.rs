@@ -13,7 +13,7 @@ use graphophone_media::{
     codec::{Codec, SampleCodec},
     engine::{EngineFull, PlayoutId, Segment, StreamEvent, StreamHandle, VirtualStreamConfig},
     prompt::{Accept, Prompt},
-    room::{Gain, Levels, MemberId, Room, RoomConfig, RoomEvent, Route},
+    room::{Ducking, Gain, Levels, MemberId, Room, RoomConfig, RoomEvent, Route},
     wav,
 };
 use tokio::sync::mpsc;
@@ -251,10 +251,16 @@ fn member(id: ParticipantId) -> MemberId {
 
 fn levels(level: &MixerLevel) -> Levels {
     let gain = |per_cent: u8| Gain::from_factor(f32::from(per_cent) / 100.0);
+    let ducking = level.ducking.map(|ducking| Ducking {
+        lower: gain(ducking.lower),
+        upper: gain(ducking.upper),
+        ramp_down: Duration::from_millis(ducking.ramp_down_ms.into()),
+        ramp_up: Duration::from_millis(ducking.ramp_up_ms.into()),
+    });
     Levels {
         exclusive: level.is_exclusive,
         sources: level.sources.iter().map(|(id, per)| (member(*id), gain(*per))).collect(),
-        ducking: None,
+        ducking,
     }
 }
 

@@ -10,7 +10,7 @@ use graphophone_call::{
 use graphophone_sip::LegSignal;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::{debug, info, warn};
 
@@ -18,10 +18,11 @@ use super::{
     MeetingKey,
     bots::Bots,
     mailbox::{Ask, Mailbox},
+    orphans::Orphans,
     people::{News, People, Tell},
     sound::{Fetched, Sound},
 };
-use crate::engine::{dial::Target, registry::Shared};
+use crate::engine::{audio::Lent, bridge::borrow, dial::Target, registry::Shared};
 
 /// News of people that wait for the task; their carriers wait with more.
 const NEWS: usize = 256;
@@ -29,12 +30,13 @@ const NEWS: usize = 256;
 const AGAIN: Duration = Duration::from_millis(20);
 
 pub(super) struct ConferenceTask {
-    machine: Conference,
-    shared: Arc<Shared>,
-    key: Option<MeetingKey>,
+    pub(super) machine: Conference,
+    pub(super) shared: Arc<Shared>,
+    pub(super) key: Option<MeetingKey>,
     mailbox: Mailbox,
     bots: Bots,
-    people: People,
+    pub(super) people: People,
+    pub(super) orphans: Orphans,
     /// Who takes part in the audio, or is to as soon as they have a stream.
     inside: Vec<ParticipantId>,
     /// `None` if there is no engine, or it is full: then nobody can be heard.
@@ -52,6 +54,7 @@ enum Wake {
     Posted,
     News(ParticipantId, News),
     Fetched(Fetched),
+    OrphansEnd,
     ServerStops,
     Again,
 }
@@ -63,6 +66,7 @@ impl ConferenceTask {
             .inspect_err(|error| warn!(%error, "a conference has no room"))
             .ok();
         let (tell, news) = mpsc::channel(NEWS);
+        let orphans = Orphans::of(key.as_ref().map(|key| key.tenant));
         Self {
             machine: Conference::new(settings),
             shared,
@@ -70,6 +74,7 @@ impl ConferenceTask {
             mailbox,
             bots: Bots::default(),
             people: People::default(),
+            orphans,
             inside: Vec::new(),
             sound,
             news,
@@ -97,6 +102,7 @@ impl ConferenceTask {
                         self.handle(ConferenceInput::HoldMusic { participant, outcome }).await;
                     }
                 }
+                Wake::OrphansEnd => self.end_orphans().await,
                 Wake::ServerStops => {
                     self.knows_of_stop = true;
                     self.handle(ConferenceInput::ServerStops).await;
@@ -115,12 +121,14 @@ impl ConferenceTask {
         while let Some(ask) = self.mailbox.take() {
             self.take(ask).await;
         }
+        self.forget_own_dialogs().await;
         info!("a conference ends");
     }
 
     /// Waits for the next thing to happen; cancel-safe, decides nothing.
     async fn next(&mut self) -> Wake {
         let is_behind = self.bots.is_behind() || self.sound.as_ref().is_some_and(Sound::is_behind);
+        let until = self.orphans.until();
         let fetched = async {
             match &mut self.sound {
                 Some(sound) => sound.next_fetched().await,
@@ -132,6 +140,10 @@ impl ConferenceTask {
             () = self.mailbox.posted() => Wake::Posted,
             Some((id, news)) = self.news.recv() => Wake::News(id, news),
             Some(fetched) = fetched => Wake::Fetched(fetched),
+            () = self.shared.draining.cancelled(), if !self.machine.has_bot() => Wake::OrphansEnd,
+            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => {
+                Wake::OrphansEnd
+            }
             () = self.shared.stopping.cancelled(), if !self.knows_of_stop => Wake::ServerStops,
             () = sleep(AGAIN), if is_behind => Wake::Again,
         }
@@ -140,6 +152,7 @@ impl ConferenceTask {
     async fn take(&mut self, ask: Ask) {
         match ask {
             Ask::Join(joining) => {
+                self.orphans.belong_to(joining.owner);
                 let place = self.bots.add(*joining);
                 self.handle(ConferenceInput::Join(place)).await;
             }
@@ -150,6 +163,11 @@ impl ConferenceTask {
             }
             Ask::Request(by, request) => {
                 self.handle(ConferenceInput::Ask { by, request }).await;
+            }
+            Ask::Borrow(participant, reply) => {
+                let lent = self.people.stream(participant).map(Lent::new);
+                // The call may be over.
+                let _ = reply.send(lent);
             }
             Ask::DialogsKept => self.people.dialogs_are_kept(),
             Ask::Leave(bot) => self.handle(ConferenceInput::Leave(bot)).await,
@@ -168,12 +186,20 @@ impl ConferenceTask {
                 self.enter(id);
                 self.drain().await;
             }
-            Some(News::Stream(_) | News::Dialled(_) | News::Dialog(_)) | None => {}
+            Some(News::Played(event)) => self.bots.tell_of_playout(&event),
+            Some(
+                News::Stream(_)
+                | News::Dialled(_)
+                | News::Dialog(_)
+                | News::Referred
+                | News::Moved(_),
+            )
+            | None => {}
         }
-        self.tell_dialogs();
+        self.tell_dialogs().await;
     }
 
-    async fn handle(&mut self, input: ConferenceInput) {
+    pub(super) async fn handle(&mut self, input: ConferenceInput) {
         self.machine.handle_input(input);
         self.drain().await;
     }
@@ -192,7 +218,8 @@ impl ConferenceTask {
             let Some(input) = self.follow_ups.pop_front() else { break };
             self.machine.handle_input(input);
         }
-        self.tell_dialogs();
+        self.watch_orphans();
+        self.tell_dialogs().await;
     }
 
     async fn carry_out(&mut self, output: ConferenceOutput) {
@@ -241,6 +268,10 @@ impl ConferenceTask {
                 }
             }
             ConferenceOutput::Tell { bot, event } => {
+                let is_left_alone = matches!(event, LegEvent::Ended(_)) && self.bots.is_last(bot);
+                if is_left_alone && !self.machine.has_ended() {
+                    self.keep_own_dialogs().await;
+                }
                 self.bots.tell(bot, LegSignal::Event(event));
             }
         }
@@ -251,6 +282,13 @@ impl ConferenceTask {
             ResultInfo::of_call(code, subcode, &format!("The participant cannot be called: {why}."))
         };
         let nobody = || refused(400, 8523, "nobody is named".to_owned());
+        if let Some(call) = invitation.replaces {
+            let owner = self.bots.get(by).ok_or_else(nobody)?.owner;
+            let gone = || refused(480, 10076, "the call they are in is over".to_owned());
+            let (line, _) = self.shared.line_to(owner, call).ok_or_else(gone)?;
+            self.people.borrow(invitation.participant, borrow(line), self.tell.clone());
+            return Ok(());
+        }
         let target = Target::of(&invitation.identity).ok_or_else(nobody)?;
         let permit = self.bots.permit(by);
         let bot = self.bots.get(by).ok_or_else(nobody)?;
@@ -312,14 +350,17 @@ impl ConferenceTask {
         }
     }
 
-    /// The dialogs of all are kept with the first bot's call.
-    fn tell_dialogs(&mut self) {
+    /// The dialogs of all are kept with the first bot's call; without one, by the conference.
+    async fn tell_dialogs(&mut self) {
         let keeper = self.bots.keeper();
         let is_new = std::mem::replace(&mut self.keeper, keeper) != keeper;
         let dialogs = self.people.new_dialogs();
         let dialogs = dialogs.or_else(|| is_new.then(|| self.people.dialogs()));
-        if let (Some(keeper), Some(dialogs)) = (keeper, dialogs) {
+        if let (Some(keeper), Some(dialogs)) = (keeper, &dialogs) {
+            let dialogs = dialogs.clone();
             self.bots.tell(keeper, LegSignal::Dialog(dialogs));
+        } else if dialogs.is_some() && !self.machine.has_ended() {
+            self.keep_own_dialogs().await;
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use graphophone_call::{
-    GroupVerb, Identity, IdentityKind, Invitation, MixerLevel, ParticipantId, RecordingStatus,
+    GroupVerb, Identity, IdentityKind, Invitation, MixerDucking, MixerLevel, ParticipantId,
+    RecordingStatus,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -47,6 +48,17 @@ pub(super) struct StoredLevel {
     participant: Uuid,
     is_exclusive: bool,
     sources: Vec<(Uuid, u8)>,
+    #[serde(default)]
+    ducking: Option<StoredDucking>,
+}
+
+/// Levels in per cent, times in milliseconds.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredDucking {
+    lower: u8,
+    upper: u8,
+    ramp_down: u32,
+    ramp_up: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -73,6 +85,12 @@ impl StoredVerb {
                     participant: level.participant.uuid(),
                     is_exclusive: level.is_exclusive,
                     sources: level.sources.iter().map(|(id, per)| (id.uuid(), *per)).collect(),
+                    ducking: level.ducking.map(|ducking| StoredDucking {
+                        lower: ducking.lower,
+                        upper: ducking.upper,
+                        ramp_down: ducking.ramp_down_ms,
+                        ramp_up: ducking.ramp_up_ms,
+                    }),
                 };
                 Self::ConfigureMixer(levels.iter().map(stored).collect())
             }
@@ -106,6 +124,12 @@ impl StoredVerb {
                     participant: id(level.participant),
                     is_exclusive: level.is_exclusive,
                     sources: level.sources.into_iter().map(|(of, per)| (id(of), per)).collect(),
+                    ducking: level.ducking.map(|ducking| MixerDucking {
+                        lower: ducking.lower,
+                        upper: ducking.upper,
+                        ramp_down_ms: ducking.ramp_down,
+                        ramp_up_ms: ducking.ramp_up,
+                    }),
                 };
                 GroupVerb::ConfigureMixer(levels.into_iter().map(domain).collect())
             }
@@ -182,8 +206,10 @@ mod tests {
             repeat: 1,
             shaping: Default::default(),
         };
+        let ducking =
+            Some(MixerDucking { lower: 5, upper: 90, ramp_down_ms: 50, ramp_up_ms: 70 });
         let level =
-            MixerLevel { participant: id(1), is_exclusive: true, sources: vec![(id(2), 30)] };
+            MixerLevel { participant: id(1), is_exclusive: true, sources: vec![(id(2), 30)], ducking };
         let mut verbs = vec![
             GroupVerb::Invite(kinds.map(invitation).into()),
             GroupVerb::MuteSelf,
