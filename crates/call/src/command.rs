@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     conference::{GroupCommand, RoutingFault},
-    ids::OperationId,
+    ids::{OperationId, ParticipantId},
     leg::RejectReason,
     operation::MediaPrompt,
     play_options::{PlayControl, PlayOptions},
@@ -29,6 +29,8 @@ pub enum Command {
     },
     /// Graph "call: transfer".
     Transfer {
+        /// Of a group call: who of it is transferred. The far end of a call between two is anyway.
+        transferee: Option<ParticipantId>,
         /// What the far end is asked to do; `None` if only a bridge of ours can do it.
         refer: Option<ReferTo>,
         /// The target is on another call of the bot, which is to end with this one.
@@ -127,6 +129,11 @@ impl Command {
         }
     }
 
+    /// Who of a group call it transfers, if that is what it does.
+    pub fn transferee(&self) -> Option<ParticipantId> {
+        if let Self::Transfer { transferee, .. } = self { *transferee } else { None }
+    }
+
     /// Whether nothing is done before it is durable, so that it can be taken back. Sound that a
     /// cancel or a hang-up has stopped cannot.
     pub fn can_be_taken_back(&self) -> bool {
@@ -180,6 +187,9 @@ pub enum Rejection {
     /// The call is one between two (8548).
     #[error("Action is supported only for group calls")]
     NotGroupCall,
+    /// Of a group call nobody is named who is to be transferred (8523).
+    #[error("transferee: required, send whom of the group call is to be transferred")]
+    NoTransferee,
     /// Nobody of this id is in the call (8558).
     #[error("Participant not found.")]
     ParticipantAbsent,

@@ -37,8 +37,8 @@ pub use command::{CancelScope, Command, ReferTo, Rejection};
 pub use conference::{
     AudioRoutingGroup, BotPlace, Conference, ConferenceEvent, ConferenceInput, ConferenceOutput,
     ConferenceRequest, ConferenceSettings, FULL_LEVEL, GroupCommand, GroupVerb, Identity,
-    IdentityKind, Invitation, MAX_ROUTING_GROUPS, MemberMix, Mix, MixerDucking, MixerLevel, Participant,
-    RecordingStatus, Roster, RoutingFault, RoutingMode, WithoutBot,
+    IdentityKind, Invitation, MAX_ROUTING_GROUPS, MemberMix, Mix, MixerDucking, MixerLevel,
+    Participant, RecordingStatus, Roster, RoutingFault, RoutingMode, WithoutBot,
 };
 pub use ids::{AppId, CallId, OperationId, ParticipantId, TenantId};
 pub use input::{BridgeEvent, Input, PlayoutEvent, PromptEvent, RecordingEvent, TonesEvent};

@@ -148,9 +148,11 @@ impl ApiError {
             ) => (409, "8519"),
             Self::BotRejected(Rejection::NotGroupCall) => (400, "8548"),
             Self::BotRejected(Rejection::NotOnHold | Rejection::NotPlaying) => (400, "8585"),
-            Self::BotRejected(Rejection::BadRoutingGroup(_) | Rejection::SeekBeyondEnd(_)) => {
-                (400, "8523")
-            }
+            Self::BotRejected(
+                Rejection::BadRoutingGroup(_)
+                | Rejection::SeekBeyondEnd(_)
+                | Rejection::NoTransferee,
+            ) => (400, "8523"),
             Self::BotRejected(Rejection::ParticipantAbsent) => (404, "8558"),
             Self::BotRejected(Rejection::RoutingGroupAbsent) => (404, "8522"),
             Self::BotRequestReused | Self::BotRequestForgotten(_) => (409, "Conflict"),
@@ -221,6 +223,7 @@ mod tests {
             (Rejection::NotGroupCall.into(), 400, "8548"),
             (Rejection::NotOnHold.into(), 400, "8585"),
             (Rejection::BadRoutingGroup(RoutingFault::Sources).into(), 400, "8523"),
+            (Rejection::NoTransferee.into(), 400, "8523"),
             (Rejection::ParticipantAbsent.into(), 404, "8558"),
             (Rejection::RoutingGroupAbsent.into(), 404, "8522"),
             (Rejection::RoutingGroupExists.into(), 409, "8519"),

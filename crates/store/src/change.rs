@@ -195,7 +195,8 @@ pub(crate) fn replay(
     Ok(replayed)
 }
 
-/// Removes one chunk. A call that owes something or has an unfinished operation stays.
+/// Removes one chunk. A call that owes something, has an unfinished operation or legs that have
+/// outlived it (a bridge, a conference without a bot) stays.
 pub(crate) fn prune(connection: &Connection, before: Cutoff) -> Result<Pruned, StoreError> {
     let remove = |sql: &str, before: UnixMillis| {
         let removed = connection
@@ -213,7 +214,7 @@ pub(crate) fn prune(connection: &Connection, before: Cutoff) -> Result<Pruned, S
     let calls = remove(
         "DELETE FROM call WHERE rowid IN (
              SELECT rowid FROM call INDEXED BY call_ended
-             WHERE is_terminated = 1 AND updated_at < :before
+             WHERE is_terminated = 1 AND updated_at < :before AND dialog IS NULL
                AND NOT EXISTS (SELECT 1 FROM operation
                                WHERE operation.call_id = call.id AND is_final = 0)
                AND NOT EXISTS (SELECT 1 FROM notification INDEXED BY notification_of_call

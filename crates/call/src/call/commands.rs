@@ -92,7 +92,10 @@ impl Call {
                 self.end(now, rejected_by_bot(), Notification::Rejected);
             }
             Command::Redirect { ring_for } => self.redirect(now, ring_for),
-            Command::Transfer { refer, is_consultative } => self.transfer(refer, is_consultative),
+            Command::Transfer { transferee, refer, is_consultative } => {
+                let transferee = self.expect_transferee(transferee)?;
+                self.transfer(transferee, refer, is_consultative);
+            }
             Command::HangUp => {
                 self.end_as = Some(ended_by_bot());
                 self.hang_up(now, self.parting());

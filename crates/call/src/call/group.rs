@@ -51,6 +51,20 @@ impl Call {
         group.heard(event, &mut self.outputs);
         let roster = Arc::clone(group.roster());
         self.with_queue(now, |queue, cx| queue.keep_listeners(&roster, cx));
+        self.keep_transferee(&roster);
+    }
+
+    /// Who is to be transferred: a person of the group; nobody in particular of a call between two.
+    pub(super) fn expect_transferee(
+        &self,
+        transferee: Option<ParticipantId>,
+    ) -> Result<Option<ParticipantId>, Rejection> {
+        if self.group.is_none() {
+            return Ok(None);
+        }
+        let id = transferee.ok_or(Rejection::NoTransferee)?;
+        self.expect_listener(Some(id))?;
+        Ok(Some(id))
     }
 
     /// Whether a prompt can be played to one participant alone: a person of the group.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Call, CallState};
 use crate::{
     command::ReferTo,
+    conference::{ConferenceRequest, Roster},
+    ids::ParticipantId,
     input::BridgeEvent,
     leg::{LegCommand, LegEvent, RejectReason},
     operation::ResultInfo,
@@ -20,18 +22,29 @@ pub(super) struct Handover {
     is_consultative: bool,
     /// Others are called, or another call's leg is asked for, by us and not by the far end.
     is_bridging: bool,
+    /// Of a group call: who of it is handed on.
+    transferee: Option<ParticipantId>,
 }
 
 impl Call {
-    pub(super) fn transfer(&mut self, refer: Option<ReferTo>, is_consultative: bool) {
-        self.handover = Some(Handover { is_consultative, is_bridging: false });
+    pub(super) fn transfer(
+        &mut self,
+        transferee: Option<ParticipantId>,
+        refer: Option<ReferTo>,
+        is_consultative: bool,
+    ) {
+        self.handover = Some(Handover { is_consultative, is_bridging: false, transferee });
         self.enter(CallState::Transferring);
         self.notify(Notification::Transferring);
-        match refer {
-            Some(ReferTo { target, replaces }) => {
+        match (transferee, refer) {
+            (Some(transferee), Some(refer)) => {
+                let request = ConferenceRequest::Refer { transferee, refer };
+                self.outputs.push_back(Output::Conference(request));
+            }
+            (None, Some(ReferTo { target, replaces })) => {
                 self.outputs.push_back(Output::Leg(LegCommand::Refer { target, replaces }));
             }
-            None => self.dial_others(),
+            (Some(_) | None, None) => self.dial_others(),
         }
     }
 
@@ -39,7 +52,8 @@ impl Call {
         self.timers.stop(Timer::Answer);
         // The dialling gives up by itself; this is the net below it.
         self.timers.set(Timer::Establish, now + ring_for + self.settings.terminate_within);
-        self.handover = Some(Handover { is_consultative: false, is_bridging: false });
+        let (is_consultative, is_bridging, transferee) = (false, false, None);
+        self.handover = Some(Handover { is_consultative, is_bridging, transferee });
         self.enter(CallState::Redirecting);
         self.dial_others();
     }
@@ -154,6 +168,15 @@ impl Call {
     pub(super) fn replaced(&mut self, now: Instant) {
         let told = Notification::Transferred { is_consultative: true };
         self.end(now, ResultInfo::transferred(), told);
+    }
+
+    /// Who was to be transferred may have left the group in another way.
+    pub(super) fn keep_transferee(&mut self, roster: &Roster) {
+        let transferee = self.handover.and_then(|handover| handover.transferee);
+        if transferee.is_some_and(|id| roster.person(id).is_none()) {
+            self.abandon_handover();
+            self.transfer_failed(&ResultInfo::listener_gone());
+        }
     }
 
     /// Nobody is to be called any more on behalf of this call.

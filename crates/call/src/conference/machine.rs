@@ -51,6 +51,8 @@ pub struct Conference {
     levels: Vec<MixerLevel>,
     hold: Option<Hold>,
     invites: Vec<Invite>,
+    /// Whose telephone was asked to call somebody else, and by whom.
+    refers: Vec<(ParticipantId, ParticipantId)>,
     /// Somebody beside bots has been in it.
     had_people: bool,
     /// Why the last one who was called did not come.
@@ -126,6 +128,7 @@ impl Conference {
             levels: Vec::new(),
             hold: None,
             invites: Vec::new(),
+            refers: Vec::new(),
             had_people: false,
             last_failure: None,
             has_ended: false,
@@ -149,6 +152,11 @@ impl Conference {
                 }
             }
             ConferenceInput::Leg { participant, event } => self.leg(participant, event),
+            ConferenceInput::HandedOn(id) => {
+                if self.find(id).is_some_and(|member| !member.stage.is_bot()) {
+                    self.forget(id);
+                }
+            }
             ConferenceInput::HoldMusic { participant, outcome } => {
                 self.hold_music(participant, outcome);
             }
@@ -282,15 +290,16 @@ impl Conference {
                     self.tell(bot, LegEvent::Tone(tone));
                 }
             }
+            event
+            @ (LegEvent::ReferAccepted | LegEvent::ReferRefused | LegEvent::ReferEnded(_)) => {
+                self.referred(id, event)
+            }
             LegEvent::Ended(result) => self.lose_person(id, result),
             // A hold by the person's own telephone is their leg's affair; a doubled event is none.
             LegEvent::Ringing
             | LegEvent::Answered
             | LegEvent::Media { .. }
             | LegEvent::Tone(_)
-            | LegEvent::ReferAccepted
-            | LegEvent::ReferRefused
-            | LegEvent::ReferEnded(_)
             | LegEvent::Conference(_) => {}
         }
     }
@@ -346,6 +355,7 @@ impl Conference {
             self.end_hold();
         }
         self.invites.retain(|invite| invite.by != bot);
+        self.refers.retain(|(_, by)| *by != bot);
         self.outputs.push_back(ConferenceOutput::Remix);
         self.tell(bot, LegEvent::Ended(result));
     }
@@ -360,6 +370,7 @@ impl Conference {
         }
         let member = self.members.remove(at);
         self.levels.retain(|level| level.participant != id);
+        self.refers.retain(|(whose, _)| *whose != id);
         if member.stage.is_in() {
             self.outputs.push_back(ConferenceOutput::Exit(id));
             self.outputs.push_back(ConferenceOutput::Remix);

@@ -17,8 +17,8 @@ pub use machine::{Conference, ConferenceSettings, WithoutBot};
 pub use mix::{MemberMix, Mix};
 pub use participant::{Identity, IdentityKind, Invitation, Participant, RecordingStatus, Roster};
 pub use routing::{
-    AudioRoutingGroup, FULL_LEVEL, MAX_ROUTING_GROUPS, MixerDucking, MixerLevel,
-    RoutingFault, RoutingMode,
+    AudioRoutingGroup, FULL_LEVEL, MAX_ROUTING_GROUPS, MixerDucking, MixerLevel, RoutingFault,
+    RoutingMode,
 };
 pub use vocabulary::{
     BotPlace, ConferenceEvent, ConferenceInput, ConferenceOutput, ConferenceRequest, GroupCommand,

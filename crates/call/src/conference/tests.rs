@@ -6,6 +6,7 @@ mod hold_music;
 mod random;
 mod roster;
 mod routing;
+mod transfers;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::{
+    command::ReferTo,
     ids::{OperationId, ParticipantId},
     leg::LegEvent,
     operation::ResultInfo,
@@ -161,6 +163,9 @@ fn line(output: &ConferenceOutput) -> String {
         ConferenceOutput::Enter(id) => format!("enter {}", name(*id)),
         ConferenceOutput::Exit(id) => format!("exit {}", name(*id)),
         ConferenceOutput::Remix => "remix".into(),
+        ConferenceOutput::Refer { participant, refer } => {
+            format!("refer {} to {}", name(*participant), refer.target)
+        }
         ConferenceOutput::StartHoldMusic { participant, by, prompt } => {
             let own = if prompt.is_some() { "prompt" } else { "tune" };
             format!("{own} for {} by {}", name(*participant), name(*by))
@@ -195,9 +200,10 @@ fn told(event: &LegEvent) -> String {
             };
             format!("{} {outcome}", operation.uuid().as_u128())
         }
-        LegEvent::Ringing
-        | LegEvent::ReferAccepted
-        | LegEvent::ReferRefused
-        | LegEvent::ReferEnded(_) => panic!("no conference tells {event:?}"),
+        LegEvent::ReferAccepted => "refer accepted".into(),
+        LegEvent::ReferRefused => "refer refused".into(),
+        LegEvent::ReferEnded(Ok(())) => "refer done".into(),
+        LegEvent::ReferEnded(Err(result)) => format!("refer {}/{}", result.code, result.subcode),
+        LegEvent::Ringing => panic!("no conference tells {event:?}"),
     }
 }

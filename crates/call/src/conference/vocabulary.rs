@@ -7,6 +7,7 @@ use super::{
     routing::{AudioRoutingGroup, MixerLevel},
 };
 use crate::{
+    command::ReferTo,
     ids::{OperationId, ParticipantId},
     leg::LegEvent,
     operation::{MediaPrompt, ResultInfo},
@@ -111,6 +112,14 @@ pub enum ConferenceRequest {
     Remove(ParticipantId),
     /// All routing groups of the bot, as they are now.
     Route(Vec<AudioRoutingGroup>),
+    /// Somebody's telephone is to call somebody else. The answers are a leg's:
+    /// [`LegEvent::ReferAccepted`] and its kin; once it has, they leave.
+    Refer {
+        /// Whose.
+        transferee: ParticipantId,
+        /// Whom.
+        refer: ReferTo,
+    },
 }
 
 /// What a conference tells a bot's call, beside what any leg tells.
@@ -169,6 +178,8 @@ pub enum ConferenceInput {
         /// What.
         event: LegEvent,
     },
+    /// Somebody's leg has been taken over by a bridge.
+    HandedOn(ParticipantId),
     /// The hold music of [`ConferenceOutput::StartHoldMusic`] plays, or cannot.
     HoldMusic {
         /// Who is to hear it.
@@ -194,6 +205,13 @@ pub enum ConferenceOutput {
     },
     /// Accept the leg of one who arrived.
     Answer(ParticipantId),
+    /// Ask somebody's leg to call somebody else.
+    Refer {
+        /// Whose.
+        participant: ParticipantId,
+        /// Whom.
+        refer: ReferTo,
+    },
     /// End somebody's leg; nothing is heard of it any more.
     HangUp(ParticipantId),
     /// Somebody takes part in the audio from now on.

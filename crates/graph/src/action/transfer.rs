@@ -15,6 +15,8 @@ pub struct Transfer {
     pub target: Participant,
     /// The call on which the bot has them already (consultative transfer).
     pub replaces: Option<CallId>,
+    /// Who of a group call is transferred; of a call between two there is but one far end.
+    pub transferee: Option<Participant>,
 }
 
 /// Reads the body.
@@ -37,11 +39,9 @@ pub fn parse(body: &[u8], version: ApiVersion, compat: Compat) -> Result<Transfe
         })?),
         None => None,
     };
-    if let Some(member) = members.get("transferee") {
-        // For group calls only; of a call between two there is but one far end.
-        Participant::parse(&member, ParticipantRole::Source)?;
-    }
-    Ok(Transfer { target, replaces })
+    let transferee = members.get("transferee");
+    let parse = |member| Participant::parse(&member, ParticipantRole::Source);
+    Ok(Transfer { target, replaces, transferee: transferee.map(parse).transpose()? })
 }
 
 #[cfg(test)]
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn the_documents_examples_are_taken() {
         let blind = read(TARGET).expect("it is documented");
-        assert_eq!(blind.replaces, None);
+        assert_eq!((blind.replaces, blind.transferee), (None, None));
         let id = "e141b67c-90fd-455d-858b-b48a40b9cc8d";
         let named = TARGET.replace(
             r#""endpointType":"default""#,
@@ -68,6 +68,16 @@ mod tests {
         );
         let consultative = read(&named).expect("it is documented");
         assert_eq!(consultative.replaces.map(|id| id.to_string()), Some(id.to_owned()));
+    }
+
+    #[test]
+    fn a_transferee_is_named_by_a_participants_id() {
+        let body = TARGET.replace(
+            r#""clientContext""#,
+            r#""transferee":{"identity":{"user":{"id":"751f"}},"participantId":"909c"},"clientContext""#,
+        );
+        let transferee = read(&body).expect("it is documented").transferee.expect("it is there");
+        assert_eq!(transferee.text("participantId"), Some("909c"));
     }
 
     #[test]

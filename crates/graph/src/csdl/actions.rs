@@ -203,9 +203,8 @@ pub const ACTIONS: &[Action] = &[
         bound_to: "call",
         parameters: &[
             member("transferTarget", "invitationParticipantInfo").required(),
-            member("transferee", "participantInfo").is(Row::ignored(
-                "a group call cannot be transferred",
-                "every_parameter_of_an_action_is_read_and_named_when_it_is_wrong",
+            member("transferee", "participantInfo").is(Row::done(
+                "who_is_transferred_out_of_a_group_leaves_it_and_talks_with_the_target",
             )),
         ],
         returns: None,

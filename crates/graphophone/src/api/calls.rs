@@ -167,7 +167,6 @@ pub(super) fn not_handed_on(error: HandOverError, member: &str) -> ApiError {
         }
         HandOverError::Dial(error) => CreateError::Dial(error).into(),
         HandOverError::Quota(limit) => CreateError::Quota(limit).into(),
-        HandOverError::BotGroupCall => ApiError::BotWantsUnsupported(error.to_string().into()),
         HandOverError::BotOtherCall => ApiError::BotArgument(error.to_string()),
         HandOverError::Command(error) => error.into(),
     }

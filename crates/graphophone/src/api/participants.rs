@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::StatusCode};
 use graphophone_call::{
-    CallId, CallState, Command, GroupCommand, GroupVerb, Invitation, OperationId, ParticipantId, Rejection,
+    CallId, CallState, Command, GroupCommand, GroupVerb, Invitation, OperationId, ParticipantId,
+    Rejection,
 };
 use graphophone_graph::{
     action::{configure_mixer, context_only, invite, mute_all, start_hold_music},

@@ -257,6 +257,7 @@ impl CallTask {
 
     async fn handle_command(&mut self, wish: Wish, reply: Reply) -> Result<(), StoreError> {
         let Wish { command, details, once, plan } = wish;
+        let transferee = command.transferee();
         // Nothing new is promised before what is done is durable; a keepAlive promises nothing.
         if self.backlog.is_some() && command != Command::KeepAlive {
             let _ = reply.send(Err(CommandError::NotStored));
@@ -289,7 +290,7 @@ impl CallTask {
             self.view.details = details;
             self.has_new_details = true;
         }
-        self.plan(plan);
+        self.plan(plan, transferee);
         let (mut change, operations) = self.drain().await;
         let made = operations.into_iter().find(|operation| Some(operation.id) == wanted);
         let Some((call, view)) = before else {

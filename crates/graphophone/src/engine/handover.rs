@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use graphophone_call::{AppId, CallId, CallState, Command, ReferTo, Rejection, TenantId};
+use graphophone_call::{
+    AppId, CallId, CallState, Command, ParticipantId, ReferTo, Rejection, TenantId,
+};
 use graphophone_graph::resource::call::CallDetails;
 use graphophone_sip::DialogName;
 use tokio::{sync::oneshot, time::Instant};
@@ -28,9 +30,6 @@ pub enum HandOverError {
     /// There is no such other call, or it is not established.
     #[error("transferTarget.replacesCallId: not an established call of this application")]
     BotOtherCall,
-    /// A group has no single far end.
-    #[error("transfer: calls between two only, and this one is a group call")]
-    BotGroupCall,
     /// The call does not take it.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -56,7 +55,8 @@ impl Calls {
         Ok(())
     }
 
-    /// Graph "call: transfer" to somebody who is not in a call with the bot.
+    /// Graph "call: transfer" to somebody who is not in a call with the bot; of a group call, of one
+    /// participant.
     ///
     /// # Errors
     /// [`HandOverError`]; then nothing has changed.
@@ -64,14 +64,14 @@ impl Calls {
         &self,
         owner: (TenantId, AppId),
         id: CallId,
+        transferee: Option<ParticipantId>,
         target: &Target,
     ) -> Result<(), HandOverError> {
-        self.check_pair(owner, id)?;
         let ring_for = self.shared.settings.ring_for;
         let from = (owner.1.to_string(), None);
         let plan = self.plan(owner.1, std::slice::from_ref(target), ring_for, from)?;
         let refer = self.refer_to(&self.shared.dial.route(target)?).await;
-        let command = Command::Transfer { refer, is_consultative: false };
+        let command = Command::Transfer { transferee, refer, is_consultative: false };
         self.hand_on(owner, id, command, None, plan).await?;
         Ok(())
     }
@@ -84,11 +84,11 @@ impl Calls {
         &self,
         owner: (TenantId, AppId),
         id: CallId,
+        transferee: Option<ParticipantId>,
         other: CallId,
     ) -> Result<(), HandOverError> {
-        self.check_pair(owner, id)?;
-        self.check_pair(owner, other)?;
-        let found = self.line_to(owner, other).filter(|_| other != id);
+        // A group has no single far end.
+        let found = self.line_to(owner, other).filter(|(_, view)| other != id && !view.is_group());
         let (line, view) = found.ok_or(HandOverError::BotOtherCall)?;
         if view.state != CallState::Established {
             return Err(HandOverError::BotOtherCall);
@@ -99,15 +99,9 @@ impl Calls {
         let refer = name
             .filter(|_| self.shared.refers)
             .map(|DialogName { target, replaces }| ReferTo { target, replaces: Some(replaces) });
-        let command = Command::Transfer { refer, is_consultative: true };
+        let command = Command::Transfer { transferee, refer, is_consultative: true };
         self.hand_on(owner, id, command, None, Plan::Borrow(line)).await?;
         Ok(())
-    }
-
-    fn check_pair(&self, owner: (TenantId, AppId), id: CallId) -> Result<(), HandOverError> {
-        let view = self.view(owner, id);
-        let is_group = view.is_some_and(|view| view.group.roster.is_some());
-        if is_group { Err(HandOverError::BotGroupCall) } else { Ok(()) }
     }
 
     fn plan(

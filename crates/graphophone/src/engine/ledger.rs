@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use graphophone_call::{
-    AppId, CallId, CallState, Notification, Operation, OperationId, TenantId,
-};
+use graphophone_call::{AppId, CallId, CallState, Notification, Operation, OperationId, TenantId};
 use graphophone_graph::{
     compat::ApiVersion,
     notification::{self, NotificationContext},
@@ -110,6 +108,14 @@ impl Ledger {
             updated_at: now,
         });
         self.store.commit(Commit { call, ..Commit::default() }).await.map(drop)
+    }
+
+    /// Those dialogs are over.
+    pub(super) async fn forget_own_dialogs(&self, id: CallId, owner: (TenantId, AppId)) {
+        if let Err(error) = self.keep_dialogs(id, owner, None).await {
+            // The next start says BYE once more, which is answered 481.
+            tracing::debug!(%error, "dialogs are not struck out");
+        }
     }
 
     /// An operation of a call that is not live any more.

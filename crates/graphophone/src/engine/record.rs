@@ -6,8 +6,8 @@ mod group;
 
 use graphophone_call::{
     AccessToken, CompletionReason, MediaPrompt, Operation, OperationId, OperationKind,
-    OperationStatus, ParticipantId, PlayMode, PlayOptions, RecordSettings, Recorded, ResultInfo, Shaping, StopOn,
-    Tone,
+    OperationStatus, ParticipantId, PlayMode, PlayOptions, RecordSettings, Recorded, ResultInfo,
+    Shaping, StopOn, Tone,
 };
 use graphophone_graph::resource::receipt::Receipt;
 use serde::{Deserialize, Serialize};

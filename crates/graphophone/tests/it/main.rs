@@ -21,6 +21,7 @@ mod drain;
 mod encodings;
 mod full_disk;
 mod group_calls;
+mod group_transfer;
 mod handset;
 mod hook;
 mod http_calls;

@@ -79,8 +79,7 @@ async fn a_prompt_for_nobody_of_the_call_is_refused() {
     let absent = "0fe0623f-d628-42ed-b4bd-8ac290072cc5";
     let list = group.send(axum::http::Method::GET, "/participants", None).await.ok().unwrap();
     let bot = list["value"][0]["id"].as_str().unwrap();
-    for (listener, status, code) in
-        [(absent, 404, "8558"), (bot, 404, "8558"), ("x", 400, "8523")]
+    for (listener, status, code) in [(absent, 404, "8558"), (bot, 404, "8558"), ("x", 400, "8523")]
     {
         let answer = group.post("/playPrompt", body(&group, listener, 400.0, 100, false)).await;
         assert_eq!(answer.status, status, "{listener}: {}", answer.body);

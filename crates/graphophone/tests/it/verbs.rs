@@ -20,7 +20,8 @@ DELETE                  | 404 8522 | 404 8522 | 404 8522  | 204      | 204      
 answer                  | 404 8522 | 404 8522 | 404 8522  | 202      | 400 8585     | 400 8585    | 400 8585   | 400 8585 | 400 8585     | 400 8585         | 400 8585    | 400 8528    | 404 8522
 reject                  | 404 8522 | 404 8522 | 404 8522  | 202      | 400 8585     | 400 8585    | 400 8585   | 400 8585 | 400 8585     | 400 8585         | 400 8585    | 400 8528    | 404 8522
 redirect                | 404 8522 | 404 8522 | 404 8522  | 202      | 400 8585     | 400 8585    | 400 8585   | 400 8585 | 400 8585     | 400 8585         | 400 8585    | 400 8528    | 404 8522
-transfer                | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 202         | 202        | 405 8520 | 400 8585     | 400 8585         | 400 8501    | 400 8528    | 404 8522
+transfer                | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 202         | 202        | 400 8523 | 400 8585     | 400 8585         | 400 8501    | 400 8528    | 404 8522
+transfer one            | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 202         | 202        | 202      | 400 8585     | 400 8585         | 400 8501    | 400 8528    | 404 8522
 keepAlive               | 404 8522 | 404 8522 | 404 8522  | 400 8585 | 200          | 200         | 200        | 200      | 200          | 200              | 400 8585    | 400 8528    | 404 8522
 playPrompt              | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 200      | 400 8585     | 400 8585         | 400 8501    | 400 8528    | 404 8522
 cancelMediaProcessing   | 404 8522 | 404 8522 | 404 8522  | 400 8501 | 400 8501     | 200         | 400 8500   | 200      | 400 8585     | 400 8585         | 400 8501    | 400 8528    | 404 8522
@@ -267,7 +268,16 @@ fn user(id: &str) -> Value {
 
 /// Whether the call goes on to another state where this is accepted.
 fn leaves(verb: &str) -> bool {
-    matches!(verb, "DELETE" | "DELETE participant" | "answer" | "reject" | "redirect" | "transfer")
+    matches!(
+        verb,
+        "DELETE"
+            | "DELETE participant"
+            | "answer"
+            | "reject"
+            | "redirect"
+            | "transfer"
+            | "transfer one"
+    )
 }
 
 /// Method, rest of the path and body of a verb.
@@ -316,6 +326,10 @@ fn request(
         "reject" => post("/reject", json!({"reason": "busy"})),
         "redirect" => post("/redirect", json!({"targets": [target], "callbackUri": callback})),
         "transfer" => post("/transfer", json!({"transferTarget": target})),
+        "transfer one" => {
+            let transferee = json!({"identity": {"user": {"id": "x"}}, "participantId": me});
+            post("/transfer", json!({"transferTarget": target, "transferee": transferee}))
+        }
         "keepAlive" => (Method::POST, "/keepAlive".to_owned(), None),
         "mute" | "unmute" | "cancelMediaProcessing" | "subscribeToTone" | "addLargeGalleryView" => {
             post(&format!("/{verb}"), context)

@@ -37,7 +37,8 @@ async fn a_group_call_goes_on_without_its_bot_while_two_are_in_it() {
 
 #[tokio::test]
 async fn a_group_call_ends_with_its_bot_where_the_configuration_says_so() {
-    let mut group = Group::with(3, |config| config.calls.without_bot = Interval(Duration::ZERO)).await;
+    let mut group =
+        Group::with(3, |config| config.calls.without_bot = Interval(Duration::ZERO)).await;
     leave(&mut group).await;
     for line in &group.lines {
         soon("all are hung up", line.call.ended()).await;

@@ -251,7 +251,10 @@ async fn pruning_removes_what_is_over_and_old_and_nothing_else() {
             notifications: vec![notification(n, n)],
             ..Commit::default()
         };
-        commit.call.as_mut().unwrap().updated_at = at;
+        let call = commit.call.as_mut().unwrap();
+        call.updated_at = at;
+        // Legs that have outlived it: a bridge, a conference without a bot.
+        call.dialog = (n == 6).then(|| "a dialog".to_owned());
         commit.operations[0].updated_at = at;
         commit
     };
@@ -261,19 +264,20 @@ async fn pruning_removes_what_is_over_and_old_and_nothing_else() {
         (3, "established", "completed", old), // lives; its ended operation goes
         (4, "terminated", "running", old),    // has an unfinished operation
         (5, "terminated", "completed", old),  // still owes; its operation goes
+        (6, "terminated", "completed", old),  // its legs are still up; its operation goes
     ] {
         store.commit(aged(n, state, status, at)).await.unwrap();
     }
-    for (sequence, at) in [(1, old), (2, NOW), (3, NOW), (4, NOW)] {
+    for (sequence, at) in [(1, old), (2, NOW), (3, NOW), (4, NOW), (6, NOW)] {
         store.delivered(Sequence(sequence), at).await.unwrap();
     }
     let before = store.counts().await.unwrap();
 
     let pruned = store.prune(up_to(NOW.plus(-1))).await.unwrap();
 
-    assert_eq!(pruned, Pruned { calls: 1, operations: 3, notifications: 1, requests: 0 });
+    assert_eq!(pruned, Pruned { calls: 1, operations: 4, notifications: 1, requests: 0 });
     assert_eq!(store.call(call_id(1)).await.unwrap(), None);
-    for n in 2..=5 {
+    for n in 2..=6 {
         assert!(store.call(call_id(n)).await.unwrap().is_some(), "call {n} is gone");
     }
     for n in [2, 4] {
@@ -286,8 +290,8 @@ async fn pruning_removes_what_is_over_and_old_and_nothing_else() {
     store.prune(up_to(NOW.plus(1))).await.unwrap();
     store.close().await;
     let store = Store::open(directory.path()).unwrap();
-    let next = store.commit(owing(6, 6)).await.unwrap();
-    assert_eq!(next.notifications[0].sequence, Sequence(6));
+    let next = store.commit(owing(7, 7)).await.unwrap();
+    assert_eq!(next.notifications[0].sequence, Sequence(7));
 }
 
 #[tokio::test]

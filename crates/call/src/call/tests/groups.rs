@@ -18,8 +18,7 @@ pub(super) fn person(name: char) -> ParticipantId {
 
 /// Bots have capital letters.
 fn identity(name: char) -> Arc<Identity> {
-    let kind =
-        if name.is_uppercase() { IdentityKind::Application } else { IdentityKind::User };
+    let kind = if name.is_uppercase() { IdentityKind::Application } else { IdentityKind::User };
     Arc::new(Identity { kind, id: Some(name.into()), display_name: None })
 }
 

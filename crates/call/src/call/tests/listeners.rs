@@ -31,7 +31,10 @@ fn a_prompt_for_one_waits_for_its_turn_and_begins_whole() {
     sim.ready('y', 0);
     assert!(sim.ready('o', 0).is_empty(), "it is not its turn");
     let next = sim.finished('x');
-    assert_eq!(next, ["commit x completed successfully 200/0", "notify x completed successfully 200/0"]);
+    assert_eq!(
+        next,
+        ["commit x completed successfully 200/0", "notify x completed successfully 200/0"]
+    );
     assert!(sim.wait_s(10).is_empty(), "what lies over something else is not extended");
     assert_eq!(sim.ready('o', 1), ["overlay o 2"]);
     let next = sim.finished('o');

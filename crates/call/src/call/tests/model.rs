@@ -56,7 +56,7 @@ fn setting() -> impl Strategy<Value = Setting> {
 fn transfer(refers: bool) -> Command {
     let target = "sip:carol@127.0.0.1".to_owned();
     let refer = refers.then_some(ReferTo { target, replaces: None });
-    Command::Transfer { refer, is_consultative: !refers }
+    Command::Transfer { transferee: None, refer, is_consultative: !refers }
 }
 
 fn outcome(well: bool) -> Result<(), ResultInfo> {

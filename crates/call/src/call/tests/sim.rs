@@ -222,6 +222,9 @@ pub(super) fn line(output: &Output) -> String {
         Output::Conference(ConferenceRequest::Act { operation, .. }) => {
             format!("conference {}", name(*operation))
         }
+        Output::Conference(ConferenceRequest::Refer { refer, .. }) => {
+            format!("conference refer {}", refer.target)
+        }
         Output::Conference(ConferenceRequest::Remove(_)) => "conference remove".into(),
         Output::Conference(ConferenceRequest::Route(groups)) => {
             format!("conference route {}", groups.len())

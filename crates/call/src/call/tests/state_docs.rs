@@ -117,7 +117,8 @@ fn the_page_of_operation_states_is_what_the_machine_does() {
 
 fn transfer() -> Command {
     let target = "sip:carol@127.0.0.1".to_owned();
-    Command::Transfer { refer: Some(ReferTo { target, replaces: None }), is_consultative: false }
+    let refer = Some(ReferTo { target, replaces: None });
+    Command::Transfer { transferee: None, refer, is_consultative: false }
 }
 
 fn redirect() -> Command {

@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use super::sim::Sim;
-use crate::{BridgeEvent, CallState, Command, Input, LegEvent, ReferTo, ResultInfo};
+use super::{
+    groups::{group, person, roster},
+    sim::Sim,
+};
+use crate::{BridgeEvent, CallState, Command, Input, LegEvent, ReferTo, Rejection, ResultInfo};
 
 fn transfer(refers: bool, is_consultative: bool) -> Command {
     let target = "sip:carol@127.0.0.1".to_owned();
     let refer = refers.then_some(ReferTo { target, replaces: None });
-    Command::Transfer { refer, is_consultative }
+    Command::Transfer { transferee: None, refer, is_consultative }
 }
 
 fn busy() -> ResultInfo {
@@ -134,4 +137,50 @@ fn a_redirected_caller_is_answered_when_a_target_is() {
     assert!(sim.wait_s(29).is_empty(), "the answer window of 15 s no longer counts");
     assert!(sim.bye().contains(&"bridge abandon".to_owned()), "the caller gave up");
     assert_eq!(sim.call.state(), CallState::Terminated);
+}
+
+fn of_group(transferee: Option<char>, refers: bool) -> Command {
+    let Command::Transfer { refer, is_consultative, .. } = transfer(refers, false) else {
+        panic!("it is a transfer");
+    };
+    Command::Transfer { transferee: transferee.map(person), refer, is_consultative }
+}
+
+#[test]
+fn of_a_group_call_one_participant_is_transferred_and_the_bots_call_ends() {
+    let mut sim = group();
+    assert_eq!(sim.try_command(of_group(None, true)), Err(Rejection::NoTransferee));
+    assert_eq!(sim.try_command(of_group(Some('z'), true)), Err(Rejection::ParticipantAbsent));
+    assert_eq!(sim.try_command(of_group(Some('B'), true)), Err(Rejection::ParticipantAbsent));
+    let asked = sim.command(of_group(Some('a'), true));
+    assert_eq!(asked[1..], ["notify transferring", "conference refer sip:carol@127.0.0.1"]);
+    sim.leg(LegEvent::ReferAccepted);
+    assert_eq!(
+        sim.leg(LegEvent::ReferEnded(Ok(()))),
+        ["leg hang up", "commit terminated 0/7015", "notify transferred"]
+    );
+
+    let mut sim = group();
+    sim.command(of_group(Some('a'), true));
+    assert_eq!(sim.leg(LegEvent::ReferRefused), ["bridge dial"]);
+    let joined = bridge(&mut sim, BridgeEvent::Answered);
+    assert_eq!(joined.last().unwrap(), "notify transferred");
+    assert!(joined.contains(&"bridge join".to_owned()), "{joined:?}");
+}
+
+#[test]
+fn a_transferee_who_leaves_in_another_way_ends_the_transfer_and_not_the_call() {
+    let mut sim = group();
+    sim.command(of_group(Some('a'), false));
+    assert_eq!(
+        sim.leg(roster(2, "Bb", None)),
+        [
+            "notify roster 2 of 2",
+            "bridge abandon",
+            "commit established",
+            "notify established 500/7000"
+        ]
+    );
+    assert_eq!(sim.call.state(), CallState::Established);
+    assert!(bridge(&mut sim, BridgeEvent::Answered).is_empty(), "late news are absorbed");
 }

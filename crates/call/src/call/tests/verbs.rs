@@ -39,7 +39,7 @@ fn command(verb: &str) -> Command {
         "reject" => Command::Reject(RejectReason::None),
         "DELETE" => Command::HangUp,
         "redirect" => Command::Redirect { ring_for: Duration::from_secs(30) },
-        "transfer" => Command::Transfer { refer: None, is_consultative: false },
+        "transfer" => Command::Transfer { transferee: None, refer: None, is_consultative: false },
         "keepAlive" => Command::KeepAlive,
         "playPrompt" => play('x', 1, false),
         "recordResponse" => record('x', |_| {}),
@@ -105,7 +105,7 @@ fn code(answer: Result<(), Rejection>) -> &'static str {
         Err(Rejection::ParticipantAbsent) => "8558",
         Err(Rejection::NotOnHold) => "8585",
         Err(Rejection::RoutingGroupAbsent) => "8522",
-        Err(Rejection::BadRoutingGroup(_)) => "8523",
+        Err(Rejection::BadRoutingGroup(_) | Rejection::NoTransferee) => "8523",
     }
 }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::{Conference, Hold, Invite, Stage, full};
 use crate::{
+    command::ReferTo,
     conference::{
         participant::Invitation,
         vocabulary::{ConferenceOutput, ConferenceRequest, GroupVerb},
     },
     ids::{OperationId, ParticipantId},
+    leg::LegEvent,
     operation::{MediaPrompt, ResultInfo},
 };
 
@@ -24,6 +26,7 @@ impl Conference {
                 self.routing.push((by, groups));
                 self.outputs.push_back(ConferenceOutput::Remix);
             }
+            ConferenceRequest::Refer { transferee, refer } => self.refer(by, transferee, refer),
             ConferenceRequest::Act { operation, verb } => self.act(by, operation, verb),
         }
     }
@@ -98,6 +101,39 @@ impl Conference {
         self.forget(id);
         self.outputs.push_back(ConferenceOutput::HangUp(id));
         self.answered_invite(id, Some(ResultInfo { code: 400, ..result }));
+    }
+
+    /// Lets somebody's telephone call somebody else.
+    fn refer(&mut self, by: ParticipantId, participant: ParticipantId, refer: ReferTo) {
+        let refused = match self.find(participant).map(|member| member.stage) {
+            Some(Stage::Connected) if self.refers.iter().all(|(of, _)| *of != participant) => None,
+            Some(Stage::Connected) => {
+                Some(ResultInfo::new(409, 8607, "The participant is being transferred already."))
+            }
+            Some(Stage::Bot | Stage::BotWaiting | Stage::Dialling | Stage::Ringing) | None => {
+                Some(ResultInfo::listener_gone())
+            }
+        };
+        if let Some(result) = refused {
+            return self.tell(by, LegEvent::ReferEnded(Err(result)));
+        }
+        self.refers.push((participant, by));
+        self.outputs.push_back(ConferenceOutput::Refer { participant, refer });
+    }
+
+    /// What has become of that. Whoever has reached the other leaves the conference.
+    pub(super) fn referred(&mut self, id: ParticipantId, event: LegEvent) {
+        let Some(at) = self.refers.iter().position(|(of, _)| *of == id) else { return };
+        let by = self.refers[at].1;
+        let has_gone = matches!(event, LegEvent::ReferEnded(Ok(())));
+        if event != LegEvent::ReferAccepted {
+            self.refers.remove(at);
+        }
+        self.tell(by, event);
+        if has_gone {
+            self.forget(id);
+            self.outputs.push_back(ConferenceOutput::HangUp(id));
+        }
     }
 
     fn set_muted(&mut self, ids: &[ParticipantId], is_muted: bool) {

@@ -67,6 +67,7 @@ impl Conference {
             ConferenceInput::Ask { .. }
             | ConferenceInput::Leave(_)
             | ConferenceInput::Leg { .. }
+            | ConferenceInput::HandedOn(_)
             | ConferenceInput::HoldMusic { .. }
             | ConferenceInput::TimeIsUp
             | ConferenceInput::ServerStops => {}

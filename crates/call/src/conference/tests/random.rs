@@ -25,6 +25,10 @@ enum Step {
     Remove(char, char),
     Route(char, char, char, bool),
     Music(char, bool),
+    /// A bot wants somebody transferred.
+    Refer(char, char),
+    /// Their leg is bridged.
+    HandedOn(char),
     TimeIsUp,
     ServerStops,
 }
@@ -72,6 +76,9 @@ impl Judge {
                 assert_ne!(self.music, Some(name(*id)), "leaves with music");
             }
             ConferenceOutput::Remix => {}
+            ConferenceOutput::Refer { participant, .. } => {
+                assert!(self.inside.contains(&name(*participant)));
+            }
             ConferenceOutput::StartHoldMusic { participant, .. } => {
                 assert!(self.inside.contains(&name(*participant)));
                 assert_eq!(self.music.replace(name(*participant)), None, "two at a time");
@@ -271,6 +278,21 @@ fn input(judge: &mut Judge, number: u32, step: &Step) -> Option<ConferenceInput>
             let outcome = if *plays { Ok(()) } else { Err(ResultInfo::play_failed()) };
             ConferenceInput::HoldMusic { participant: person(*name), outcome }
         }
+        Step::Refer(bot, name) => {
+            if !judge.inside.contains(bot) {
+                return None;
+            }
+            let refer = ReferTo { target: "sip:z@127.0.0.1".into(), replaces: None };
+            let request = ConferenceRequest::Refer { transferee: person(*name), refer };
+            ConferenceInput::Ask { by: person(*bot), request }
+        }
+        Step::HandedOn(name) => {
+            // Only of who is in it is the leg taken.
+            if !judge.inside.contains(name) || !judge.legs.remove(name) {
+                return None;
+            }
+            ConferenceInput::HandedOn(person(*name))
+        }
         Step::TimeIsUp => ConferenceInput::TimeIsUp,
         Step::ServerStops => ConferenceInput::ServerStops,
     })
@@ -288,6 +310,8 @@ fn step() -> impl Strategy<Value = Step> {
         20 => (someone(), prop_oneof![
             6 => Just(LegEvent::Answered),
             1 => Just(LegEvent::Ringing),
+            1 => Just(LegEvent::ReferAccepted),
+            1 => Just(LegEvent::ReferEnded(Ok(()))),
             1 => Just(bye()),
             1 => Just(busy()),
         ]).prop_map(|(name, event)| Step::Leg(name, event)),
@@ -303,6 +327,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(bot, source, to, pair)| Step::Route(bot, source, to, pair)),
         4 => (someone(), prop::bool::weighted(0.7))
             .prop_map(|(name, plays)| Step::Music(name, plays)),
+        2 => (bot(), anyone()).prop_map(|(bot, name)| Step::Refer(bot, name)),
+        1 => someone().prop_map(Step::HandedOn),
         1 => Just(Step::TimeIsUp),
         1 => prop::bool::weighted(0.2)
             .prop_map(|stops| if stops { Step::ServerStops } else { Step::Leave('A') }),

@@ -92,7 +92,10 @@ impl Audio {
     }
 
     /// The stream that an operation is played on, and its codec.
-    pub(super) fn line(&self, operation: OperationId) -> (Option<Arc<StreamHandle>>, Option<Codec>) {
+    pub(super) fn line(
+        &self,
+        operation: OperationId,
+    ) -> (Option<Arc<StreamHandle>>, Option<Codec>) {
         match self.listeners.lent.get(&operation) {
             Some(lent) => (lent.stream.upgrade(), Some(lent.codec)),
             None => (self.stream.clone(), self.codec),

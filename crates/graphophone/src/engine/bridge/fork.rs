@@ -72,14 +72,7 @@ async fn reach(
             LegSignal::Event(LegEvent::Ringing) => drop(rings.try_send(())),
             LegSignal::Event(LegEvent::Answered) => {
                 let Some(stream) = stream.take() else { break };
-                return Ok(Carried {
-                    leg,
-                    signals,
-                    events,
-                    stream,
-                    dialog,
-                    permits: vec![permit],
-                });
+                return Ok(Carried { leg, signals, events, stream, dialog, permits: vec![permit] });
             }
             LegSignal::Event(LegEvent::Ended(result)) => return Err(result),
             LegSignal::Event(

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{dial::Route, quota::Permit, request::Request};
 
 pub(super) use fork::{Forked, fork};
-pub(super) use task::bridge;
+pub(super) use task::{Row, bridge};
 
 /// A leg on its way from one owner to another, with all that hears of it.
 pub(super) struct Carried {

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use graphophone_call::{KeySource, KeySources, LegEvent, Tone};
+use graphophone_call::{AppId, CallId, KeySource, KeySources, LegEvent, TenantId, Tone};
 use graphophone_media::{
     engine::{StreamEvent, StreamHandle, TonesId},
     room::{MemberId, Room, RoomConfig, RoomEvent},
@@ -22,10 +22,20 @@ use crate::engine::{registry::Shared, request::View};
 const KEY_LENGTH: Duration = Duration::from_millis(100);
 const KEY_PAUSE: Duration = Duration::from_millis(60);
 
-/// Connects two legs until one of them ends. `view` is the call that they come from: its row keeps
-/// what ends their dialogs after a crash for as long as they last.
-pub(in crate::engine) async fn bridge(shared: Arc<Shared>, view: View, legs: [Carried; 2]) {
-    let call_id = view.details.id;
+/// What keeps what ends the dialogs of two legs after a crash, for as long as they last.
+pub(in crate::engine) enum Row {
+    /// That of the call that they come from.
+    Call(View),
+    /// One of their own.
+    Own(CallId, (TenantId, AppId)),
+}
+
+/// Connects two legs until one of them ends.
+pub(in crate::engine) async fn bridge(shared: Arc<Shared>, row: Row, legs: [Carried; 2]) {
+    let call_id = match &row {
+        Row::Call(view) => view.details.id,
+        Row::Own(id, _) => *id,
+    };
     let [mut first, mut second] = legs;
     let room = open(&shared, [&first, &second]);
     let streams = [&first, &second].map(|carried| Arc::clone(&carried.stream));
@@ -46,7 +56,10 @@ pub(in crate::engine) async fn bridge(shared: Arc<Shared>, view: View, legs: [Ca
     }
     // Both are hung up with their handles.
     drop((first, second));
-    shared.ledger.forget_dialogs(&view).await;
+    match row {
+        Row::Call(view) => shared.ledger.forget_dialogs(&view).await,
+        Row::Own(id, owner) => shared.ledger.forget_own_dialogs(id, owner).await,
+    }
 }
 
 fn open(shared: &Shared, legs: [&Carried; 2]) -> Result<(Room, mpsc::Receiver<RoomEvent>), String> {

@@ -6,12 +6,14 @@ use futures::{
     FutureExt,
     future::{BoxFuture, OptionFuture},
 };
-use graphophone_call::{BridgeCommand, BridgeEvent, CallState, Input, Output, ResultInfo};
+use graphophone_call::{
+    BridgeCommand, BridgeEvent, CallState, Input, Output, ParticipantId, ResultInfo,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::CallTask;
 use crate::engine::{
-    bridge::{Callee, Carried, Forked, Plan, borrow, bridge, fork},
+    bridge::{Callee, Carried, Forked, Plan, Row, borrow, bridge, fork},
     request::Request,
 };
 
@@ -32,6 +34,8 @@ pub(super) struct Handover {
     invited: Vec<String>,
     /// What ends this call's dialog after a crash, when its leg goes elsewhere.
     parting: Option<String>,
+    /// Of a group call: who of it is handed on.
+    transferee: Option<ParticipantId>,
 }
 
 impl Default for Handover {
@@ -45,6 +49,7 @@ impl Default for Handover {
             borrower: None,
             invited: Vec::new(),
             parting: None,
+            transferee: None,
         }
     }
 }
@@ -85,8 +90,9 @@ impl Handover {
 
 impl CallTask {
     /// Whom the command that was accepted hands the call on to.
-    pub(super) fn plan(&mut self, plan: Option<Plan>) {
+    pub(super) fn plan(&mut self, plan: Option<Plan>, transferee: Option<ParticipantId>) {
         if let Some(plan) = plan {
+            self.handover.transferee = transferee;
             match &plan {
                 Plan::Borrow(other) => self.handover.other = Some(other.clone()),
                 Plan::Dial { targets, .. } => {
@@ -119,7 +125,8 @@ impl CallTask {
     /// What is to be kept of dialogs once the call is over: those of a bridge, if it ends in one.
     pub(super) fn dialogs_at_end(&mut self, effects: &[Output]) {
         self.handover.invited.clear();
-        let joins = effects.contains(&Output::Bridge(BridgeCommand::Join));
+        // Of a group call the dialogs are its conference's.
+        let joins = effects.contains(&Output::Bridge(BridgeCommand::Join)) && self.place.is_none();
         if !joins {
             self.dialog = None;
             return;
@@ -136,6 +143,7 @@ impl CallTask {
     pub(super) fn command_bridge(&mut self, command: BridgeCommand) {
         match command {
             BridgeCommand::Dial => self.dial_others(),
+            BridgeCommand::Join if self.place.is_some() => self.join_transferee(),
             BridgeCommand::Join => self.join(),
             BridgeCommand::Abandon => self.handover = Handover::default(),
         }
@@ -168,8 +176,17 @@ impl CallTask {
         if let Some(other) = self.handover.answered.take() {
             // It has waited for its dialog to be durable.
             other.leg.dialog_is_kept();
-            let task = bridge(Arc::clone(&self.shared), self.view.clone(), [own, other]);
+            let task = bridge(Arc::clone(&self.shared), Row::Call(self.view.clone()), [own, other]);
             self.shared.tasks.spawn(task);
+        }
+    }
+
+    /// The conference has the leg that is to be bridged.
+    fn join_transferee(&mut self) {
+        let transferee = self.handover.transferee.take();
+        let parts = (&self.place, transferee, self.handover.answered.take());
+        if let (Some(place), Some(transferee), Some(other)) = parts {
+            place.hand_on(transferee, other);
         }
     }
 

@@ -214,11 +214,16 @@ impl CallTask {
     fn ask_conference(&mut self, request: ConferenceRequest) {
         let operation = match &request {
             ConferenceRequest::Act { operation, .. } => Some(*operation),
-            ConferenceRequest::Remove(_) | ConferenceRequest::Route(_) => None,
+            ConferenceRequest::Remove(_)
+            | ConferenceRequest::Route(_)
+            | ConferenceRequest::Refer { .. } => None,
         };
+        let refers = matches!(request, ConferenceRequest::Refer { .. });
         let Some(Err(result)) = self.place.as_ref().map(|place| place.ask(request)) else { return };
         warn!(call_id = %self.view.details.id, message = result.message, "a conference is not asked");
-        if let Some(operation) = operation {
+        if refers {
+            self.follow_ups.push_back(Input::Leg(LegEvent::ReferEnded(Err(result))));
+        } else if let Some(operation) = operation {
             let event = ConferenceEvent::Done { operation, outcome: Err(result) };
             self.follow_ups.push_back(Input::Leg(LegEvent::Conference(event)));
         }

@@ -10,7 +10,7 @@ use graphophone_sip::LegHandle;
 use tokio::sync::{Notify, oneshot};
 
 use super::{Arrival, Joining};
-use crate::engine::audio::Lent;
+use crate::engine::{audio::Lent, bridge::Carried};
 
 /// Most requests that wait; one more is refused. Who leaves is always heard.
 const MOST_WAITING: usize = 256;
@@ -25,6 +25,8 @@ pub(super) enum Ask {
     Request(ParticipantId, ConferenceRequest),
     /// A bot's call wants to play something to one participant.
     Borrow(ParticipantId, oneshot::Sender<Option<Lent>>),
+    /// Somebody's leg is to be bridged with this one, which has answered.
+    HandOn(ParticipantId, Box<Carried>),
     /// The dialogs that a bot's call was told of are durable.
     DialogsKept,
     /// A bot's call is over.
@@ -61,7 +63,7 @@ impl Mailbox {
         let mut content = self.lock();
         let is_short = match &ask {
             // At most one for each call that has a place, and short.
-            Ask::Leave(_) | Ask::DialogsKept => true,
+            Ask::Leave(_) | Ask::DialogsKept | Ask::HandOn(..) => true,
             Ask::Join(_) | Ask::Arrive(_) | Ask::Request(..) | Ask::Borrow(..) => false,
         };
         if content.is_closed {
@@ -138,6 +140,12 @@ impl Place {
         loan
     }
 
+    /// Lets somebody's leg go on with this one, which has answered. A conference that is over drops
+    /// it, which hangs it up.
+    pub(in crate::engine) fn hand_on(&self, transferee: ParticipantId, other: Carried) {
+        let _ = self.mailbox.post(Ask::HandOn(transferee, Box::new(other)));
+    }
+
     /// What a call asks of its leg. A place has nothing to answer or to refer.
     pub(in crate::engine) fn command(&self, command: &LegCommand) {
         match command {
@@ -170,6 +178,8 @@ pub(super) fn give_back(ask: Ask) -> Option<LegHandle> {
         Ask::Join(_)
         | Ask::Request(..)
         | Ask::Borrow(..)
-        | Ask::DialogsKept | Ask::Leave(_) => None,
+        | Ask::HandOn(..)
+        | Ask::DialogsKept
+        | Ask::Leave(_) => None,
     }
 }

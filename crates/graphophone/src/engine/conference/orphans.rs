@@ -1,12 +1,15 @@
-//! A conference that goes on without a bot: for how long, and what ends its dialogs after a crash,
-//! now that there is no call whose row could keep them.
+//! People who go on without the bot: in the conference, for how long; or bridged with somebody else;
+//! and what ends their dialogs after a crash, now that there is no call whose row could keep them.
 
-use graphophone_call::{AppId, CallId, ConferenceInput, TenantId, WithoutBot};
+use std::sync::Arc;
+
+use graphophone_call::{AppId, CallId, ConferenceInput, ParticipantId, TenantId, WithoutBot};
 use tokio::time::Instant;
 use tracing::warn;
 use uuid::Uuid;
 
 use super::task::ConferenceTask;
+use crate::engine::bridge::{Carried, Row, bridge};
 
 /// What a task knows of the time without a bot.
 pub(super) struct Orphans {
@@ -65,11 +68,27 @@ impl ConferenceTask {
 
     /// Everybody has been hung up.
     pub(super) async fn forget_own_dialogs(&mut self) {
-        if let (Some(row), Some(owner)) = (self.orphans.row.take(), self.orphans.owner)
-            && let Err(error) = self.shared.ledger.keep_dialogs(row, owner, None).await
-        {
-            // The next start says BYE once more, which is answered 481.
-            tracing::debug!(%error, "dialogs are not struck out");
+        if let (Some(row), Some(owner)) = (self.orphans.row.take(), self.orphans.owner) {
+            self.shared.ledger.forget_own_dialogs(row, owner).await;
         }
+    }
+
+    /// Lets one leave who is transferred, to go on with somebody whom we have called.
+    pub(super) async fn hand_on(&mut self, id: ParticipantId, other: Carried) {
+        // Who is not connected has no leg that could be waited for.
+        let is_in = self.machine.roster().person(id).is_some();
+        let own = if is_in { self.people.carry_away(id).await } else { None };
+        self.handle(ConferenceInput::HandedOn(id)).await;
+        let (Some(own), Some(owner)) = (own, self.orphans.owner) else { return };
+        let row = CallId::new(Uuid::new_v4());
+        let dialogs = own.dialog.iter().chain(&other.dialog).cloned().collect::<Vec<_>>();
+        let kept = self.shared.ledger.keep_dialogs(row, owner, Some(dialogs.join("\n"))).await;
+        if let Err(error) = kept {
+            warn!(%error, "dialogs of a bridge are not stored");
+        }
+        // It has waited for its dialog to be durable.
+        other.leg.dialog_is_kept();
+        let task = bridge(Arc::clone(&self.shared), Row::Own(row, owner), [own, other]);
+        self.shared.tasks.spawn(task);
     }
 }

@@ -3,10 +3,13 @@
 use std::{collections::HashMap, sync::Arc};
 
 use futures::future::BoxFuture;
-use graphophone_call::{LegEvent, ParticipantId, ResultInfo, Tone};
+use graphophone_call::{LegEvent, ParticipantId, ReferTo, ResultInfo, Tone};
 use graphophone_media::engine::{StreamEvent, StreamHandle};
 use graphophone_sip::{LegHandle, LegSignal, LegSinks};
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::engine::{bridge::Carried, quota::Permit};
@@ -46,7 +49,9 @@ pub(super) struct Person {
     pub(super) stream: Option<Arc<StreamHandle>>,
     dialog: Option<String>,
     permits: Vec<Permit>,
-    _carrier: AbortOnDropHandle<()>,
+    carrier: AbortOnDropHandle<Option<Lines>>,
+    /// Used, the carrier gives up what it reads.
+    recall: oneshot::Sender<()>,
 }
 
 /// All of them.
@@ -72,18 +77,20 @@ impl People {
     ) {
         let (sinks, lines) = wire();
         let dialling = dial(sinks);
+        let (recall, recalled) = oneshot::channel();
         let carrier = tokio::spawn(async move {
             match dialling.await {
                 Ok(leg) => {
                     let _ = tell.send((id, News::Dialled(leg))).await;
-                    carry(id, lines, tell).await;
+                    carry(id, lines, tell, recalled).await
                 }
                 Err(result) => {
                     let _ = tell.send((id, News::Event(LegEvent::Ended(result)))).await;
+                    None
                 }
             }
         });
-        self.add(id, None, Some(dialog), vec![permit], carrier);
+        self.add(id, (None, Some(dialog), vec![permit]), (carrier, recall));
     }
 
     /// One who is in another call of the bot: their leg comes from there.
@@ -93,40 +100,41 @@ impl People {
         coming: impl Future<Output = Result<Carried, ResultInfo>> + Send + 'static,
         tell: Tell,
     ) {
+        let (recall, recalled) = oneshot::channel();
         let carrier = tokio::spawn(async move {
             match coming.await {
                 Ok(Carried { leg, signals, events, stream, dialog, permits }) => {
                     let moved = Box::new(Moved { leg, stream, dialog, permits });
                     let _ = tell.send((id, News::Moved(moved))).await;
-                    carry(id, Lines { signals, events }, tell).await;
+                    carry(id, Lines { signals, events }, tell, recalled).await
                 }
                 Err(result) => {
                     let _ = tell.send((id, News::Event(LegEvent::Ended(result)))).await;
+                    None
                 }
             }
         });
-        self.add(id, None, None, Vec::new(), carrier);
+        self.add(id, (None, None, Vec::new()), (carrier, recall));
     }
 
     /// One whose telephone has dialled in: their leg rings here.
     pub(super) fn take(&mut self, id: ParticipantId, leg: LegHandle, dialog: String, tell: Tell) {
         let (sinks, lines) = wire();
         leg.attach(sinks);
-        let carrier = tokio::spawn(carry(id, lines, tell));
-        self.add(id, Some(leg), Some(dialog), Vec::new(), carrier);
+        let (recall, recalled) = oneshot::channel();
+        let carrier = tokio::spawn(carry(id, lines, tell, recalled));
+        self.add(id, (Some(leg), Some(dialog), Vec::new()), (carrier, recall));
     }
 
     fn add(
         &mut self,
         id: ParticipantId,
-        leg: Option<LegHandle>,
-        dialog: Option<String>,
-        permits: Vec<Permit>,
-        carrier: tokio::task::JoinHandle<()>,
+        (leg, dialog, permits): (Option<LegHandle>, Option<String>, Vec<Permit>),
+        (carrier, recall): (JoinHandle<Option<Lines>>, oneshot::Sender<()>),
     ) {
         self.has_new_dialogs = true;
         let carrier = AbortOnDropHandle::new(carrier);
-        let person = Person { leg, stream: None, dialog, permits, _carrier: carrier };
+        let person = Person { leg, stream: None, dialog, permits, carrier, recall };
         self.people.insert(id, person);
     }
 
@@ -169,6 +177,22 @@ impl People {
         }
     }
 
+    /// Takes somebody's leg out, with everything that hears of it; `None` if it has none yet, or is
+    /// about to end: then they are hung up.
+    pub(super) async fn carry_away(&mut self, id: ParticipantId) -> Option<Carried> {
+        let Person { leg, stream, dialog, permits, carrier, recall } = self.people.remove(&id)?;
+        self.has_new_dialogs = true;
+        let _ = recall.send(());
+        let Lines { signals, events } = carrier.await.ok().flatten()?;
+        Some(Carried { leg: leg?, signals, events, stream: stream?, dialog, permits })
+    }
+
+    pub(super) fn refer(&self, id: ParticipantId, ReferTo { target, replaces }: ReferTo) {
+        if let Some(leg) = self.people.get(&id).and_then(|person| person.leg.as_ref()) {
+            leg.command(graphophone_call::LegCommand::Refer { target, replaces });
+        }
+    }
+
     /// Hangs somebody up, or notes that they are gone.
     pub(super) fn remove(&mut self, id: ParticipantId) {
         self.has_new_dialogs |= self.people.remove(&id).is_some();
@@ -206,17 +230,25 @@ fn wire() -> (LegSinks, Lines) {
     (LegSinks { signals: signal_sender, stream }, Lines { signals, events })
 }
 
-/// Brings a leg's news to the conference, to its end.
-async fn carry(id: ParticipantId, mut lines: Lines, tell: Tell) {
+/// Brings a leg's news to the conference, to its end; or until it is recalled, then what it reads
+/// comes back.
+async fn carry(
+    id: ParticipantId,
+    mut lines: Lines,
+    tell: Tell,
+    mut recalled: oneshot::Receiver<()>,
+) -> Option<Lines> {
     loop {
         let news = tokio::select! {
             biased;
+            // Without its other end nobody wants anything more.
+            _ = &mut recalled => return Some(lines),
             signal = lines.signals.recv() => match signal {
                 Some(LegSignal::Event(event)) => News::Event(event),
                 Some(LegSignal::Stream(stream)) => News::Stream(stream),
                 Some(LegSignal::Dialog(dialog)) => News::Dialog(dialog),
                 Some(LegSignal::Referred(_)) => News::Referred,
-                None => return,
+                None => return None,
             },
             Some(event) = lines.events.recv() => match event {
                 StreamEvent::Tone(code) => match Tone::from_event_code(code) {
@@ -234,8 +266,13 @@ async fn carry(id: ParticipantId, mut lines: Lines, tell: Tell) {
             },
         };
         let is_over = matches!(news, News::Event(LegEvent::Ended(_)));
-        if tell.send((id, news)).await.is_err() || is_over {
-            return;
+        // Who recalls it reads no news meanwhile.
+        let is_told = tokio::select! {
+            told = tell.send((id, news)) => told.is_ok(),
+            _ = &mut recalled => return if is_over { None } else { Some(lines) },
+        };
+        if !is_told || is_over {
+            return None;
         }
     }
 }

@@ -169,6 +169,7 @@ impl ConferenceTask {
                 // The call may be over.
                 let _ = reply.send(lent);
             }
+            Ask::HandOn(transferee, other) => self.hand_on(transferee, *other).await,
             Ask::DialogsKept => self.people.dialogs_are_kept(),
             Ask::Leave(bot) => self.handle(ConferenceInput::Leave(bot)).await,
         }
@@ -232,6 +233,9 @@ impl ConferenceTask {
                     let input = ConferenceInput::Leg { participant: id, event };
                     self.follow_ups.push_back(input);
                 }
+            }
+            ConferenceOutput::Refer { participant, refer } => {
+                self.people.refer(participant, refer);
             }
             ConferenceOutput::Answer(id) => self.people.answer(id),
             ConferenceOutput::HangUp(id) => self.people.remove(id),

@@ -206,10 +206,13 @@ mod tests {
             repeat: 1,
             shaping: Default::default(),
         };
-        let ducking =
-            Some(MixerDucking { lower: 5, upper: 90, ramp_down_ms: 50, ramp_up_ms: 70 });
-        let level =
-            MixerLevel { participant: id(1), is_exclusive: true, sources: vec![(id(2), 30)], ducking };
+        let ducking = Some(MixerDucking { lower: 5, upper: 90, ramp_down_ms: 50, ramp_up_ms: 70 });
+        let level = MixerLevel {
+            participant: id(1),
+            is_exclusive: true,
+            sources: vec![(id(2), 30)],
+            ducking,
+        };
         let mut verbs = vec![
             GroupVerb::Invite(kinds.map(invitation).into()),
             GroupVerb::MuteSelf,
