@@ -56,6 +56,17 @@ async fn a_group_call_without_a_bot_lasts_no_longer_than_the_configuration_says(
 }
 
 #[tokio::test]
+async fn nobody_who_was_dialled_stays_longer_than_any_call_may_last() {
+    let longest = Duration::from_secs(6);
+    let mut group = Group::with(2, |config| config.dial.max_call = Interval(longest)).await;
+    let ended = group.until(is_terminated).await;
+    assert_eq!(ended.value["resourceData"]["resultInfo"]["subcode"], 10199);
+    for line in &group.lines {
+        soon("all are hung up", line.call.ended()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_drains_does_not_wait_for_people_without_a_bot() {
     let mut group = Group::of(2).await;
     leave(&mut group).await;

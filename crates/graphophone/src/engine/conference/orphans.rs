@@ -44,7 +44,12 @@ impl ConferenceTask {
         if self.machine.has_bot() || !is_bounded {
             self.orphans.until = None;
         } else if self.orphans.until.is_none() {
-            self.orphans.until = Some(Instant::now() + conferences.rules.without_bot);
+            let end = Instant::now() + conferences.rules.without_bot;
+            // Nobody whom a bot has dialled stays longer than they could have with it.
+            let longest = self.shared.settings.longest_outgoing;
+            let dialled = self.people.dialled_since().zip(longest);
+            let limit = dialled.map_or(end, |(since, longest)| since + longest);
+            self.orphans.until = Some(end.min(limit));
         }
     }
 

@@ -9,6 +9,7 @@ use graphophone_sip::{LegHandle, LegSignal, LegSinks};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
+    time::Instant,
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -49,6 +50,8 @@ pub(super) struct Person {
     pub(super) stream: Option<Arc<StreamHandle>>,
     dialog: Option<String>,
     permits: Vec<Permit>,
+    /// They came at our cost, if not by dialling in themselves.
+    dialled: Option<Instant>,
     carrier: AbortOnDropHandle<Option<Lines>>,
     /// Used, the carrier gives up what it reads.
     recall: oneshot::Sender<()>,
@@ -134,7 +137,8 @@ impl People {
     ) {
         self.has_new_dialogs = true;
         let carrier = AbortOnDropHandle::new(carrier);
-        let person = Person { leg, stream: None, dialog, permits, carrier, recall };
+        let dialled = leg.is_none().then(Instant::now);
+        let person = Person { leg, stream: None, dialog, permits, dialled, carrier, recall };
         self.people.insert(id, person);
     }
 
@@ -180,7 +184,8 @@ impl People {
     /// Takes somebody's leg out, with everything that hears of it; `None` if it has none yet, or is
     /// about to end: then they are hung up.
     pub(super) async fn carry_away(&mut self, id: ParticipantId) -> Option<Carried> {
-        let Person { leg, stream, dialog, permits, carrier, recall } = self.people.remove(&id)?;
+        let Person { leg, stream, dialog, permits, carrier, recall, .. } =
+            self.people.remove(&id)?;
         self.has_new_dialogs = true;
         let _ = recall.send(());
         let Lines { signals, events } = carrier.await.ok().flatten()?;
@@ -191,6 +196,11 @@ impl People {
         if let Some(leg) = self.people.get(&id).and_then(|person| person.leg.as_ref()) {
             leg.command(graphophone_call::LegCommand::Refer { target, replaces });
         }
+    }
+
+    /// When the first of those who are left was dialled.
+    pub(super) fn dialled_since(&self) -> Option<Instant> {
+        self.people.values().filter_map(|person| person.dialled).min()
     }
 
     /// Hangs somebody up, or notes that they are gone.
