@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the fuzz targets, runs each over its corpus and then on for a while, two at a time.
 
-    fuzz/run.py --seconds 20              all targets, 20 s each: what test.sh runs
+    fuzz/run.py --seconds 10              all targets, 10 s each: what test.sh runs
     fuzz/run.py --seconds 3600 wav sdp    some, for longer
     fuzz/run.py --reproduce wav FILE      one input, with a backtrace
     fuzz/run.py --minimise                the seeds in fuzz/seeds, as far as they add coverage
@@ -30,9 +30,11 @@ SHARED_SEEDS = {
     "odata_json": [JSON], "sdp": [], "sip_agent": [SIP], "sip_framing_diff": [SIP],
     "sip_message": [SIP], "wav": [WAV],
 }
+# Folders of the project that are seeds as they are.
+OWN_SEEDS = {"compressed": [ROOT / "crates" / "media" / "tests" / "compressed"]}
 # Longest input in bytes, where libFuzzer's 4 KiB are not enough for what there is to find.
 LONGEST = {"sip_message": 70_000, "sip_framing_diff": 8_192, "wav": 16_384, "odata_json": 16_384,
-           "sdp": 16_384, "jwt": 20_000}
+           "sdp": 16_384, "jwt": 20_000, "compressed": 11_000}
 # An input that takes longer is a finding, in seconds; the machine may be busy.
 SLOW = 10
 # Megabytes that a whole target may use, corpus and all.
@@ -57,7 +59,7 @@ def build():
 
 def seed(target):
     """The seeds in git, and the corpora of ../shared, generated if they have to be."""
-    folders = [HERE / "seeds" / target]
+    folders = [HERE / "seeds" / target, *OWN_SEEDS.get(target, [])]
     for generator, name in SHARED_SEEDS.get(target, []):
         folder = OUT / "shared" / name if generator else SHARED / name
         if generator and not (folder / "index.json").exists():

@@ -1,9 +1,11 @@
 //! The targets by name. Each is a function that panics when something is wrong.
 
 mod call_inputs;
+mod compressed;
 mod http_values;
 mod jwt;
 mod odata_json;
+mod prompt_uri;
 mod rtp_receive;
 mod rtp_rtcp;
 mod sdp;
@@ -18,9 +20,11 @@ mod wav;
 /// All of them; `run.py` reads the names from here.
 pub(crate) const ALL: &[(&str, fn(&[u8]))] = &[
     ("call_inputs", call_inputs::run),
+    ("compressed", compressed::run),
     ("http_values", http_values::run),
     ("jwt", jwt::run),
     ("odata_json", odata_json::run),
+    ("prompt_uri", prompt_uri::run),
     ("rtp_receive", rtp_receive::run),
     ("rtp_rtcp", rtp_rtcp::run),
     ("sdp", sdp::run),

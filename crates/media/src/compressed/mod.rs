@@ -12,3 +12,17 @@ pub use self::{
     error::CompressedError,
     sniff::{LOOK, Packing},
 };
+
+/// For `fuzz/`: as [`decode`], of bytes in memory.
+///
+/// # Errors
+/// [`CompressedError`], as there.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub fn decode_bytes(
+    bytes: Vec<u8>,
+    packing: Packing,
+    longest: std::time::Duration,
+) -> Result<Decoded, CompressedError> {
+    decode::decode_source(std::io::Cursor::new(bytes), packing, longest)
+}
