@@ -20,7 +20,9 @@ impl Call {
                     self.terminate(now, ResultInfo::of_call(408, 8587, text));
                 }
                 Timer::Establish => {
-                    self.outputs.push_back(Output::Leg(LegCommand::HangUp));
+                    // The caller of a call that is being redirected has not been answered.
+                    let parting = self.parting();
+                    self.outputs.push_back(Output::Leg(parting));
                     self.terminate(now, self.not_established());
                 }
                 Timer::KeepAlive => {

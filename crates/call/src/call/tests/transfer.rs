@@ -184,3 +184,12 @@ fn a_transferee_who_leaves_in_another_way_ends_the_transfer_and_not_the_call() {
     assert_eq!(sim.call.state(), CallState::Established);
     assert!(bridge(&mut sim, BridgeEvent::Answered).is_empty(), "late news are absorbed");
 }
+
+#[test]
+fn a_redirect_that_nobody_ends_refuses_the_caller_when_its_time_has_come() {
+    let mut sim = Sim::incoming();
+    sim.command(Command::Redirect { ring_for: Duration::from_secs(30) });
+    let outputs = sim.wait_s(65);
+    assert!(outputs.contains(&"leg reject none".to_owned()), "{outputs:?}");
+    assert!(!outputs.contains(&"leg hang up".to_owned()), "{outputs:?}");
+}
