@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     far_end::{FarEnd, Stage},
-    http::Client,
+    http::{Client, Exchange},
 };
 
 /// Connections of the bot.
@@ -196,19 +196,31 @@ pub(super) fn play(
         }],
         "loop": looping,
     });
-    let path = format!("/beta/communications/calls/{call}/playPrompt");
+    let exchange = command(client, call, "playPrompt", &body)?;
+    exchange.id()?;
+    Ok(exchange.sent)
+}
+
+/// Asks something of a call as soon as it is established.
+///
+/// # Errors
+/// When no whole response comes; a refusal is the caller's to see.
+pub(super) fn command(
+    client: &mut Client,
+    call: &str,
+    verb: &str,
+    body: &Value,
+) -> anyhow::Result<Exchange> {
+    let path = format!("/beta/communications/calls/{call}/{verb}");
     for _ in 0..TRIES {
-        let exchange = client.send("POST", &path, &body)?;
+        let exchange = client.send("POST", &path, body)?;
         // The far end's ACK may be read here before the server has told its own call of the 200.
         if exchange.status != 409 && exchange.status != 400 {
-            exchange.id()?;
-            return Ok(exchange.sent);
+            return Ok(exchange);
         }
         std::thread::sleep(PAUSE);
     }
-    let exchange = client.send("POST", &path, &body)?;
-    exchange.id()?;
-    Ok(exchange.sent)
+    client.send("POST", &path, body)
 }
 
 /// Cancels what plays; when the request was written comes back.

@@ -22,7 +22,8 @@ use super::{
     meter::{Meter, SOCKETS},
     pacing::Pacer,
     prompts::PromptSet,
-    report::{CaseReport, Latency, RateReport, RateStep, StepReport},
+    recorded::Recorder,
+    report::{CaseReport, Latency, RateReport, RateStep, RecordReport, RecordStep, StepReport},
     signalling,
 };
 use crate::bot::fetch_token;
@@ -114,6 +115,21 @@ pub struct RateOptions {
     pub data: Option<PathBuf>,
 }
 
+/// How many calls are recorded in [`run_recorded`].
+#[derive(Clone, Debug)]
+pub struct RecordOptions {
+    /// Calls of the first step.
+    pub start: usize,
+    /// Between steps.
+    pub step: usize,
+    /// Of the last step.
+    pub max: usize,
+    /// How long all of them are recorded at one time.
+    pub window: Duration,
+    /// Where the server keeps its data and recordings; a temporary directory if not set.
+    pub data: Option<PathBuf>,
+}
+
 /// Everything of a case that runs.
 struct Running {
     server: ServerProcess,
@@ -123,6 +139,8 @@ struct Running {
     up: Vec<Up>,
     next_number: u32,
     prompts: usize,
+    /// Whether each call plays its prompt.
+    plays: bool,
     /// Whom a call is with.
     parties: usize,
     idle: u64,
@@ -215,6 +233,46 @@ pub fn run_signalling(
     Ok(RateReport { kept_per_second: ladder.clean(), broken_per_second: ladder.broken(), steps })
 }
 
+/// Records more and more calls on which the far end speaks, until a step is not clean; `show` sees
+/// each step when it is done.
+///
+/// # Errors
+/// When something does not work; being slow is no error.
+pub fn run_recorded(
+    options: &RecordOptions,
+    cores: Cores,
+    runtime: &tokio::runtime::Handle,
+    show: &mut dyn FnMut(&RecordStep),
+) -> anyhow::Result<RecordReport> {
+    let prompts = PromptSet::new(1, signalling::PROMPT.as_secs_f64())?;
+    let mut running = Running::start(prompts, options.data.as_deref(), (cores, false), 1, runtime)?;
+    running.talk(cores)?;
+    running.plays = false;
+    let mut ladder = Ladder::new(options.start, options.step, options.max);
+    let mut steps = Vec::new();
+    while let Some(calls) = ladder.next() {
+        running.bring_to(calls);
+        let directory = running.server.recordings();
+        let spoken = running.send_on_all();
+        let recorder = Recorder {
+            bot: &running.bot,
+            directory: &directory,
+            calls: &running.up,
+            spoken: &spoken,
+        };
+        let mut step = recorder.record(options.window, &|| running.server.cpu_time())?;
+        let grown = running.server.resident()?.saturating_sub(running.idle);
+        step.kib_per_call = grown as f64 / 1_024.0 / calls.max(1) as f64;
+        step.clean &= running.up.len() == calls;
+        ladder.take(step.clean);
+        show(&step);
+        steps.push(step);
+    }
+    running.bot.delete(std::mem::take(&mut running.up));
+    running.server.stop();
+    Ok(RecordReport { clean: ladder.clean(), broken: ladder.broken(), steps })
+}
+
 impl Running {
     fn start(
         prompts: PromptSet,
@@ -258,6 +316,7 @@ impl Running {
             up: Vec::new(),
             next_number: 0,
             prompts: count,
+            plays: true,
             parties,
             idle: 0,
             pacer: None,
@@ -308,7 +367,7 @@ impl Running {
         } else {
             let numbers = (self.next_number..self.next_number + missing).collect();
             self.next_number += missing;
-            self.bot.create(numbers, &|number| Some(self.prompt(number)))
+            self.bot.create(numbers, &|number| self.plays.then(|| self.prompt(number)))
         };
         self.up.extend(up);
         self.send_on_all();
@@ -355,10 +414,13 @@ impl Running {
         Ok(())
     }
 
-    fn send_on_all(&self) {
-        let Some(pacer) = &self.pacer else { return };
-        let target = |(number, leg): (u32, Leg)| (number as usize % SOCKETS, leg.peer);
-        pacer.set(self.bot.far_end.up().into_iter().map(target).collect());
+    /// The far end sends on all calls that are up, if it sends at all; their numbers in its order.
+    fn send_on_all(&self) -> Vec<u32> {
+        let Some(pacer) = &self.pacer else { return Vec::new() };
+        let up = self.bot.far_end.up();
+        let target = |(number, leg): &(u32, Leg)| (*number as usize % SOCKETS, leg.peer);
+        pacer.set(up.iter().map(target).collect());
+        up.into_iter().map(|(number, _)| number).collect()
     }
 
     /// Plays and cancels on silent calls beside those that play.

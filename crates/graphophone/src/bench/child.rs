@@ -1,7 +1,7 @@
 //! The server under test: this very program as a child process on a core of its own.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -33,12 +33,15 @@ calls = 100000
 keep_alive = "24h"
 [media]
 threads = 1
+[recordings]
+disk_budget = "1TiB"
 [admission]
 enabled = "#;
 
 /// The child; killed when dropped.
 pub(super) struct ServerProcess {
     child: Child,
+    data: PathBuf,
     ready: Value,
 }
 
@@ -52,12 +55,13 @@ impl ServerProcess {
         std::fs::write(&config, format!("{CONFIG}{admission}\n"))?;
         // A ready file of an earlier server would be believed.
         let _ = std::fs::remove_file(&ready);
+        let data = directory.join("data");
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(["dev", "--json", "--http", "127.0.0.1:0", "--config"])
             .arg(&config)
             .arg("--data")
-            .arg(directory.join("data"))
+            .arg(&data)
             .arg("--ready-file")
             .arg(&ready)
             .stdin(Stdio::null())
@@ -70,7 +74,7 @@ impl ServerProcess {
         let child = std::thread::spawn(start)
             .join()
             .map_err(|_| anyhow::anyhow!("the starting thread panicked"))??;
-        let mut server = Self { child, ready: Value::Null };
+        let mut server = Self { child, data, ready: Value::Null };
         let deadline = Instant::now() + START_WITHIN;
         while server.ready.is_null() {
             if let Ok(text) = std::fs::read(&ready) {
@@ -92,6 +96,11 @@ impl ServerProcess {
     /// When it is not there.
     pub(super) fn ready(&self, key: &str) -> anyhow::Result<&str> {
         self.ready[key].as_str().with_context(|| format!("no {key} in the ready file"))
+    }
+
+    /// Where its recordings are.
+    pub(super) fn recordings(&self) -> PathBuf {
+        self.data.join("recordings")
     }
 
     /// Its processor time so far.

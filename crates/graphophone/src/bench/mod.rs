@@ -26,6 +26,7 @@ mod pacing;
 mod plot;
 mod process;
 mod prompts;
+mod recorded;
 mod report;
 mod rooms;
 mod signalling;
@@ -33,13 +34,17 @@ pub mod sip;
 
 pub use bare::run_bare;
 pub use card::Card;
-pub use case::{Case, CaseOptions, RateOptions, run_case, run_signalling};
+pub use case::{
+    Case, CaseOptions, RateOptions, RecordOptions, run_case, run_recorded, run_signalling,
+};
 pub use cpu::{Cores, pin};
 pub use foreign::{Foreign, ForeignReport};
 pub use http::{Client, Exchange};
 pub use plot::plot;
 pub use process::cpu_time;
-pub use report::{CaseReport, Latency, Quantiles, RateReport, RateStep, StepReport};
+pub use report::{
+    CaseReport, Latency, Quantiles, RateReport, RateStep, RecordReport, RecordStep, StepReport,
+};
 
 /// Keeps the calling thread, and all it starts, off the server's core.
 ///

@@ -131,7 +131,8 @@ fn lay_out(targets: &[Target], sockets: usize) -> Vec<Vec<Group>> {
                 &mut groups[last]
             }
         };
-        let mut packet = noise(number);
+        let mut packet = [0; PACKET];
+        packet[HEADER_LEN..].copy_from_slice(&noise(number));
         let ssrc = number as u32 + 1;
         let header = Header { marker: false, payload_type: 0, sequence: 0, timestamp: 0, ssrc };
         if let Some(to) = packet.first_chunk_mut() {
@@ -143,8 +144,9 @@ fn lay_out(targets: &[Target], sockets: usize) -> Vec<Vec<Group>> {
     slots
 }
 
-/// Something that is no silence, for those who mix it: a buzz of 50 Hz, another for each stream.
-fn noise(number: usize) -> [u8; PACKET] {
+/// Something that is no silence, for those who mix or record it: a buzz of 50 Hz, another for each
+/// place in the list of streams.
+pub(super) fn noise(number: usize) -> [u8; PACKET - HEADER_LEN] {
     let mut state = number as u32 + 1;
     std::array::from_fn(|_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -137,6 +137,93 @@ pub struct RateReport {
     pub steps: Vec<RateStep>,
 }
 
+/// One number of recorded calls.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordStep {
+    /// Calls, all of them recorded.
+    pub calls: usize,
+    /// Whether the step is clean.
+    pub clean: bool,
+    /// Why not.
+    pub faults: Vec<&'static str>,
+    /// Length of each recording in seconds.
+    pub seconds: f64,
+    /// What the files have.
+    #[serde(flatten)]
+    pub quality: RecordQuality,
+    /// From when the last recording was due to its file.
+    pub files_late_ms: f64,
+    /// Processor time of the server for each packet it took, in microseconds.
+    pub cpu_us_per_packet: f64,
+    /// Load of the server's core while all are recorded, 0 to 1.
+    pub core: f64,
+    /// Recordings begun per second.
+    pub starts_per_second: f64,
+    /// Resident memory for each call beyond the idle server's, in KiB.
+    pub kib_per_call: f64,
+}
+
+/// What the recordings of a step have.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordQuality {
+    /// Files that were read.
+    pub recordings: usize,
+    /// Those that never came.
+    pub missing: usize,
+    /// Those more than 40 ms longer or shorter than was asked for.
+    pub wrong_length: usize,
+    /// The greatest such difference.
+    pub length_error_ms: f64,
+    /// Those in which something else is heard than what was said on the call.
+    pub foreign: usize,
+    /// Periods of 20 ms that were compared with the one before.
+    pub periods: u64,
+    /// Those that differ from it. A lost packet makes two.
+    pub damaged: u64,
+}
+
+/// A ladder of recorded calls.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordReport {
+    /// Most calls clean; 0 if no step was.
+    pub clean: usize,
+    /// Fewest that were not, twice.
+    pub broken: Option<usize>,
+    /// In the order in which they were tried.
+    pub steps: Vec<RecordStep>,
+}
+
+impl RecordStep {
+    /// The head of [`RecordStep::line`]'s columns.
+    pub const HEAD: &'static str = "  calls  clean  files  missing  length ±ms  damaged %  foreign  µs/packet  core %  KiB/call  starts/s  files late ms";
+
+    /// One line for people.
+    pub fn line(&self) -> String {
+        let quality = &self.quality;
+        let damaged = 100.0 * quality.damaged as f64 / quality.periods.max(1) as f64;
+        format!(
+            "{:7}  {:5}{:7}{:9}{:12.1}{damaged:11.4}{:9}{:11.2}{:8.0}{:10.1}{:10.0}{:15.0}  {}",
+            self.calls,
+            if self.clean { "yes" } else { "no" },
+            quality.recordings,
+            quality.missing,
+            quality.length_error_ms,
+            quality.foreign,
+            self.cpu_us_per_packet,
+            self.core * 100.0,
+            self.kib_per_call,
+            self.starts_per_second,
+            self.files_late_ms,
+            self.faults.join(", ")
+        )
+        .trim_end()
+        .to_owned()
+    }
+}
+
 impl RateStep {
     /// The head of [`RateStep::line`]'s columns.
     pub const HEAD: &'static str = "offered/s   kept  failed     done/s  set-up p50 ms   p99 ms  CPU ms/call  core %  commits/s  writes in each";

@@ -13,7 +13,8 @@ use tokio::runtime::Handle;
 
 use super::{Failure, open_files};
 use crate::bench::{
-    self, Card, Case, CaseOptions, CaseReport, Cores, Foreign, RateOptions, RateStep, StepReport,
+    self, Card, Case, CaseOptions, CaseReport, Cores, Foreign, RateOptions, RateStep,
+    RecordOptions, RecordStep, StepReport,
 };
 
 /// Flags of `bench`.
@@ -69,6 +70,8 @@ enum BenchCase {
     Distinct,
     /// As `pcmu`, while the far end sends as much on every call.
     TwoWay,
+    /// Every call is recorded while the far end speaks; the files are compared with what it said.
+    Record,
     /// Group calls of three who all speak and hear the other two.
     Rooms,
     /// Group calls of sixty who all speak.
@@ -147,6 +150,7 @@ fn measure(args: &Bench, runtime: &Handle) -> anyhow::Result<()> {
             return print(args.json, &card, &format!("\n{}", card.to_text()));
         }
         Some(BenchCase::Signalling) => return signalling(args, cores, runtime),
+        Some(BenchCase::Record) => return recorded(args, cores, runtime),
         Some(BenchCase::Bare) => {
             eprintln!("{}", StepReport::HEAD);
             let report = bench::run_bare(cores, steps, window, &mut show)?;
@@ -203,6 +207,20 @@ fn signalling(args: &Bench, cores: Cores, runtime: &Handle) -> anyhow::Result<()
     let show = &mut |step: &RateStep| eprintln!("{}", step.line());
     let report = bench::run_signalling(&options, cores, runtime, show)?;
     print(args.json, &report, &format!("{} calls/s kept\n", report.kept_per_second))
+}
+
+fn recorded(args: &Bench, cores: Cores, runtime: &Handle) -> anyhow::Result<()> {
+    let options = RecordOptions {
+        start: args.start,
+        step: args.step,
+        max: args.max,
+        window: duration(args.seconds)?,
+        data: args.data.clone(),
+    };
+    eprintln!("{}", RecordStep::HEAD);
+    let show = &mut |step: &RecordStep| eprintln!("{}", step.line());
+    let report = bench::run_recorded(&options, cores, runtime, show)?;
+    print(args.json, &report, &format!("{} recorded calls clean\n", report.clean))
 }
 
 fn point_at(args: &MeterArgs) -> anyhow::Result<()> {

@@ -57,6 +57,19 @@ async fn rooms_of_three_are_gathered_and_everybody_in_them_hears_something() {
 }
 
 #[tokio::test]
+async fn recorded_calls_have_every_packet_of_their_own_far_end() {
+    let mut command = bench(&["--case", "record", "--json", "--seconds", "1"]);
+    command.args(["--start", "3", "--step", "1", "--max", "3"]);
+    let report = json_of(command).await;
+    let step = &report["steps"][0];
+    assert_eq!((&step["calls"], &step["recordings"]), (&json!(3), &json!(3)), "{report}");
+    assert!(step["periods"].as_u64().unwrap() > 300, "{report}");
+    for nothing in ["missing", "wrongLength", "foreign"] {
+        assert_eq!(step[nothing], 0, "{nothing} in {report}");
+    }
+}
+
+#[tokio::test]
 async fn calls_of_a_rate_are_set_up_and_hung_up() {
     let mut command = bench(&["--case", "signalling", "--play", "--json", "--seconds", "1"]);
     command.args(["--start", "4", "--step", "1", "--max", "4"]);
