@@ -114,7 +114,7 @@ impl Recorder<'_> {
 /// Its operation's id.
 fn start(client: &mut Client, call: &str, longest: f64) -> anyhow::Result<String> {
     let body = json!({
-        "maxRecordDurationInSeconds": longest,
+        "maxRecordDurationInSeconds": longest as u64,
         "initialSilenceTimeoutInSeconds": 120,
         "maxSilenceTimeoutInSeconds": 120,
         "playBeep": false,
