@@ -7,10 +7,11 @@
 //! one sound again when they are played in a row, though each is resampled on its own.
 
 mod continuation;
+pub(crate) mod halfband;
 mod streaming;
 
 use audioadapter_buffers::number_to_float::InterleavedNumbers;
-pub use streaming::Streaming;
+pub use streaming::Doubling;
 
 use rubato::{Fft, FixedSync, Resampler, WindowFunction};
 

@@ -154,7 +154,8 @@ fn judge(
     quality.periods += periods.len() as u64;
     quality.damaged += periods.windows(2).filter(|pair| !is_same(pair[0], pair[1])).count() as u64;
     let said = SampleCodec::Pcmu.decode(packet);
-    let own = periods.first().map_or(0.0, |period| correlation(period, &said));
+    let whole = periods.windows(2).find(|pair| is_same(pair[0], pair[1]));
+    let own = whole.map_or(0.0, |pair| correlation(pair[1], &said));
     quality.foreign += usize::from(own < OWN);
     Ok(())
 }

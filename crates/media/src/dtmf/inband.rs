@@ -117,7 +117,7 @@ impl InBand {
 
     /// The frequency of a group that stands out, and its power.
     fn loudest(&self, group: [f64; 4]) -> Option<(usize, f32)> {
-        let powers = group.map(|hz| self.power(hz as f32));
+        let powers = self.powers(group.map(|hz| hz as f32));
         let (at, &most) = powers.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
         let others = powers.iter().enumerate().filter(|(other, _)| *other != at);
         others.into_iter().all(|(_, power)| power * STANDS_OUT < most).then_some((at, most))
@@ -125,18 +125,31 @@ impl InBand {
 
     /// The power of a tone near a frequency.
     fn near(&self, hz: f32) -> f32 {
-        DEVIATIONS.iter().map(|deviation| self.power(hz * deviation)).fold(0.0, f32::max)
+        self.powers(DEVIATIONS.map(|deviation| hz * deviation)).into_iter().fold(0.0, f32::max)
     }
 
-    /// The power of one frequency: the square of a sine's amplitude (Goertzel).
     fn power(&self, hz: f32) -> f32 {
-        let coefficient = 2.0 * (TAU * hz / self.rate).cos();
-        let (mut last, mut before) = (0.0_f32, 0.0_f32);
+        let [power] = self.powers([hz]);
+        power
+    }
+
+    /// The power of each frequency: the square of a sine's amplitude (Goertzel). Several at one
+    /// time, since each step waits for the one before.
+    fn powers<const N: usize>(&self, hz: [f32; N]) -> [f32; N] {
+        let coefficients = hz.map(|hz| 2.0 * (TAU * hz / self.rate).cos());
+        let (mut last, mut before) = ([0.0_f32; N], [0.0_f32; N]);
         for sample in &self.samples {
-            (before, last) = (last, sample + coefficient * last - before);
+            let mut next = [0.0_f32; N];
+            for lane in 0..N {
+                next[lane] = (sample - before[lane]) + coefficients[lane] * last[lane];
+            }
+            (before, last) = (last, next);
         }
         let scale = 2.0 / self.samples.len() as f32;
-        (last * last + before * before - coefficient * last * before) * scale * scale
+        std::array::from_fn(|lane| {
+            let (last, before) = (last[lane], before[lane]);
+            (last * last + before * before - coefficients[lane] * last * before) * scale * scale
+        })
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
-use crate::resample::Streaming;
+use crate::resample::Doubling;
 
 /// Samples per second of a recording, the one rate that Graph has.
 pub const RATE: u32 = 16_000;
+/// That of telephones.
+const HALF_RATE: u32 = RATE / 2;
 const HEADER_LEN: usize = 44;
 /// Bytes that are written together: 2 s. The header is brought up to date with them.
 const BLOCK: usize = 64_000;
@@ -13,7 +15,8 @@ const BLOCK: usize = 64_000;
 /// Writes one recording.
 pub(super) struct Recorder {
     file: File,
-    resampler: Option<Streaming>,
+    /// Unless what comes in has [`RATE`].
+    doubling: Option<Box<Doubling>>,
     /// What is not in the file yet.
     waiting: Vec<u8>,
     converted: Vec<i16>,
@@ -25,13 +28,18 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Begins an empty file. `rate` is that of what comes in, and `most` how many samples of it are
+    /// Begins an empty file. `rate` is that of what comes in (8 or 16 kHz), and `most` how many samples of it are
     /// taken.
     pub(super) fn new(file: File, rate: u32, most: u64) -> io::Result<Self> {
+        let doubling = match rate {
+            RATE => None,
+            HALF_RATE => Some(Box::default()),
+            _ => return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{rate} Hz"))),
+        };
         file.write_all_at(&header(0), 0)?;
         Ok(Self {
             file,
-            resampler: Some(Streaming::new(rate, RATE)),
+            doubling,
             waiting: Vec::with_capacity(BLOCK + 4_096),
             converted: Vec::new(),
             written: 0,
@@ -45,8 +53,9 @@ impl Recorder {
         let room = usize::try_from(self.most - self.taken).unwrap_or(usize::MAX);
         let samples = &samples[..samples.len().min(room)];
         self.taken += samples.len() as u64;
-        if let Some(resampler) = &mut self.resampler {
-            resampler.push(samples, &mut self.converted);
+        match &mut self.doubling {
+            Some(doubling) => doubling.push(samples, &mut self.converted),
+            None => self.converted.extend_from_slice(samples),
         }
         self.keep();
         if self.waiting.len() >= BLOCK { self.write() } else { Ok(()) }
@@ -60,8 +69,8 @@ impl Recorder {
     /// Completes the file; returns it with the number of its samples. It is not synchronised with
     /// the disk.
     pub(super) fn finish(mut self) -> io::Result<(File, u64)> {
-        if let Some(resampler) = self.resampler.take() {
-            resampler.finish(&mut self.converted);
+        if let Some(doubling) = self.doubling.take() {
+            doubling.finish(&mut self.converted);
         }
         self.keep();
         self.write()?;

@@ -117,7 +117,7 @@ impl Voice {
     }
 
     fn frame(&mut self) -> Option<VoiceChange> {
-        let power = self.samples.iter().map(|sample| sample * sample).sum::<f32>();
+        let power = dot(&self.samples, &self.samples);
         // The mean square of a full-scale sine is ½.
         let level = 10.0 * (2.0 * power / self.frame as f32 + 1e-12).log10();
         for part in self.samples.chunks_exact(self.decimate) {
@@ -182,12 +182,18 @@ impl Voice {
             return 0.0;
         }
         let now = &signal[start..];
-        let energy: f32 = now.iter().map(|sample| sample * sample).sum();
-        let correlation = |lag: usize| {
-            let then = &signal[start - lag..start - lag + PITCH_SPAN];
-            let product: f32 = now.iter().zip(then).map(|(a, b)| a * b).sum();
-            let other: f32 = then.iter().map(|sample| sample * sample).sum();
-            product / (energy * other).sqrt().max(1e-9)
+        let energy = dot(now, now);
+        // The energy of each span of the past is that of its neighbour but for a sample at each end.
+        let mut first = start - (PITCH_LAGS.start() - 1);
+        let mut past = dot(&signal[first..first + PITCH_SPAN], &signal[first..first + PITCH_SPAN]);
+        let mut correlation = |lag: usize| {
+            while first > start - lag {
+                first -= 1;
+                let (joins, leaves) = (signal[first], signal[first + PITCH_SPAN]);
+                past += joins * joins - leaves * leaves;
+            }
+            let product = dot(now, &signal[first..first + PITCH_SPAN]);
+            product / (energy * past.max(0.0)).sqrt().max(1e-9)
         };
         let mut before = correlation(PITCH_LAGS.start() - 1);
         let mut here = correlation(*PITCH_LAGS.start());
@@ -201,6 +207,20 @@ impl Voice {
         }
         best
     }
+}
+
+/// The sum of products, in lanes: one addition would wait for another.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    const LANES: usize = 8;
+    let mut sums = [0.0_f32; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest: f32 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in a.zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum::<f32>() + rest
 }
 
 /// The level that the line has when nobody speaks.

@@ -14,7 +14,6 @@ use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use super::{
     MOST_MEMBERS, MemberId, RoomConfig, RoomEvent, TAP,
-    halfband::FRAME,
     mixer::Mixer,
     routing::Routing,
     stats::{RoomCounters, ThreadCounters, count},
@@ -24,6 +23,7 @@ use crate::{
     codec::SampleCodec,
     engine::{Feed, FeedError, FeedWaker, TappedPacket},
     jitter::{Cushion, JitterBuffer, Played},
+    resample::halfband::FRAME,
 };
 
 /// Conversations want little delay; a bad network gets up to a fifth of a second.

@@ -9,12 +9,15 @@
 //! to speak after silence is heard from its first sample.
 
 use super::{
-    halfband::{self, FRAME, HISTORY, SPAN, Wide},
     recipe::{MOST_PARTS, Recipe},
     routing::Ducking,
     speakers::Loudness,
 };
-use crate::{codec::SampleCodec, jitter};
+use crate::{
+    codec::SampleCodec,
+    jitter,
+    resample::halfband::{self, FRAME, HISTORY, SPAN, Wide},
+};
 
 /// Samples of each phase over which gains move from one frame's to the next's: 10 ms.
 const RAMP: usize = FRAME / 2;

@@ -16,7 +16,6 @@
 //!   arrives irregularly.
 
 mod conversation;
-mod halfband;
 mod mixer;
 mod recipe;
 mod routing;

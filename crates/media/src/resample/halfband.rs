@@ -1,15 +1,19 @@
-//! Doubling and halving the sampling rate between the telephones' 8 kHz and the mixer's 16 kHz.
+//! Doubling and halving the sampling rate between the telephones' 8 kHz and the 16 kHz of rooms and
+//! recordings.
 //!
 //! A half-band filter (every other coefficient is 0) with 12 pairs: flat to 3.4 kHz within 0.05 dB,
 //! −53 dB from 4.6 kHz on, 1.5 ms of delay each way. A signal at 16 kHz is kept as its even and its
 //! odd samples, which is how the filter reads and writes it: all loops are over neighbours.
 
 /// Samples of 20 ms in each phase.
-pub(super) const FRAME: usize = 160;
+pub(crate) const FRAME: usize = 160;
 /// Samples of each phase before a frame that the filter reaches back to.
-pub(super) const HISTORY: usize = 2 * REACH - 1;
+pub(crate) const HISTORY: usize = 2 * REACH - 1;
 /// Frames with what the filter needs of the one before.
-pub(super) const SPAN: usize = HISTORY + FRAME;
+pub(crate) const SPAN: usize = HISTORY + FRAME;
+
+/// Samples at 8 kHz that the doubled signal is late.
+pub(crate) const DELAY: usize = HISTORY - (REACH - 1);
 
 const REACH: usize = COEFFICIENTS.len();
 
@@ -32,24 +36,24 @@ const COEFFICIENTS: [f32; 12] = [
 
 /// 20 ms at 16 kHz and what was before them.
 #[derive(Clone, Debug)]
-pub(super) struct Wide {
-    pub(super) even: [f32; SPAN],
-    pub(super) odd: [f32; SPAN],
+pub(crate) struct Wide {
+    pub(crate) even: [f32; SPAN],
+    pub(crate) odd: [f32; SPAN],
 }
 
 impl Wide {
-    pub(super) const fn silence() -> Self {
+    pub(crate) const fn silence() -> Self {
         Self { even: [0.0; SPAN], odd: [0.0; SPAN] }
     }
 
     /// Makes the frame what was before.
-    pub(super) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         advance(&mut self.even);
         advance(&mut self.odd);
     }
 
     /// Fills the frame with 8 kHz samples at twice their rate.
-    pub(super) fn double(&mut self, narrow: &[f32; SPAN]) {
+    pub(crate) fn double(&mut self, narrow: &[f32; SPAN]) {
         // Even samples are the signal itself, as late as the filter between them is.
         self.even[HISTORY..].copy_from_slice(&narrow[REACH - 1..REACH - 1 + FRAME]);
         let odd: &mut [f32; FRAME] =
@@ -58,7 +62,7 @@ impl Wide {
     }
 
     /// The frame at half the rate.
-    pub(super) fn halve(&self, narrow: &mut [f32; FRAME]) {
+    pub(crate) fn halve(&self, narrow: &mut [f32; FRAME]) {
         filter(&self.even, narrow);
         for (sample, centre) in narrow.iter_mut().zip(&self.odd[REACH - 1..]) {
             *sample = 0.5 * (*sample + centre);
@@ -67,7 +71,7 @@ impl Wide {
 }
 
 /// Makes the frame what was before.
-pub(super) fn advance(phase: &mut [f32; SPAN]) {
+pub(crate) fn advance(phase: &mut [f32; SPAN]) {
     phase.copy_within(FRAME.., 0);
 }
 
