@@ -78,7 +78,11 @@ impl Recorder {
     }
 
     fn keep(&mut self) {
-        self.waiting.extend(self.converted.drain(..).flat_map(i16::to_le_bytes));
+        let start = self.waiting.len();
+        self.waiting.resize(start + 2 * self.converted.len(), 0);
+        let places = self.waiting[start..].as_chunks_mut().0.iter_mut();
+        places.zip(&self.converted).for_each(|(to, sample)| *to = sample.to_le_bytes());
+        self.converted.clear();
     }
 
     /// The audio goes first: a header never promises what is not there.

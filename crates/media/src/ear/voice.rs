@@ -305,7 +305,8 @@ impl HighPass {
     fn next(&mut self, sample: f32) -> f32 {
         let [x1, x2] = self.x;
         let [y1, y2] = self.y;
-        let out = self.b * (sample - 2.0 * x1 + x2) - self.a1 * y1 - self.a2 * y2;
+        // What waits for the sample before comes last.
+        let out = self.b * (sample - 2.0 * x1 + x2) - self.a2 * y2 - self.a1 * y1;
         self.x = [sample, x1];
         // Denormal numbers cost a hundred times as much.
         self.y = [if out.abs() < 1e-15 { 0.0 } else { out }, y1];

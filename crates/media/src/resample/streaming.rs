@@ -66,14 +66,22 @@ impl Doubling {
     fn give(&mut self, out: &mut Vec<i16>) {
         let skipped = self.delay.min(2 * FRAME);
         self.delay -= skipped;
-        let room = usize::try_from(2 * self.taken - self.given).unwrap_or(usize::MAX);
+        let mut frame = [0_i16; 2 * FRAME];
         let pairs = self.wide.even[HISTORY..].iter().zip(&self.wide.odd[HISTORY..]);
-        // `as` saturates.
-        let samples = pairs.flat_map(|(even, odd)| [even, odd].map(|s| s.round_ties_even() as i16));
-        let before = out.len();
-        out.extend(samples.skip(skipped).take(room));
-        self.given += (out.len() - before) as u64;
+        for (to, (even, odd)) in frame.as_chunks_mut().0.iter_mut().zip(pairs) {
+            *to = [rounded(*even), rounded(*odd)];
+        }
+        let room = usize::try_from(2 * self.taken - self.given).unwrap_or(usize::MAX);
+        let ready = &frame[skipped..];
+        let ready = &ready[..ready.len().min(room)];
+        out.extend_from_slice(ready);
+        self.given += ready.len() as u64;
     }
+}
+
+/// `f32::round` is a call of a function where the processor may be old. `as` saturates.
+fn rounded(sample: f32) -> i16 {
+    (sample + 0.5_f32.copysign(sample)) as i16
 }
 
 #[cfg(test)]
