@@ -31,6 +31,7 @@ ports = "20000-59999"
 calls = 100000
 [calls]
 keep_alive = "24h"
+without_bot = "0s"
 [media]
 threads = 1
 [recordings]

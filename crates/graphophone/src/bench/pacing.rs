@@ -144,15 +144,16 @@ fn lay_out(targets: &[Target], sockets: usize) -> Vec<Vec<Group>> {
     slots
 }
 
-/// Something that is no silence, for those who mix or record it: a buzz of 50 Hz, another for each
-/// place in the list of streams.
+/// Something that is no silence, for those who mix it or record it: a buzz of 200 Hz, as long as it
+/// lasts a voice to a detector of voices, and another one for each place in the list of streams.
 pub(super) fn noise(number: usize) -> [u8; PACKET - HEADER_LEN] {
     let mut state = number as u32 + 1;
-    std::array::from_fn(|_| {
+    let period: [u8; 40] = std::array::from_fn(|_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         // PCMU of both signs, some 20 dB below full scale.
         0x20 | (state >> 24) as u8 & 0x9F
-    })
+    });
+    std::array::from_fn(|place| period[place % period.len()])
 }
 
 impl Group {

@@ -95,6 +95,7 @@ impl Hearing {
     pub(super) fn packet(&mut self, packet: TappedPacket) {
         if !self.has_heard {
             self.has_heard = true;
+            self.voice.start_at(self.heard);
             self.events.push_back(EarEvent::Hearing);
         }
         let units = self.decoder.units(packet.codec, &packet.payload);
@@ -163,7 +164,9 @@ impl Hearing {
 
     /// Takes what comes next on the axis.
     fn samples(&mut self, samples: &[i16], now: Instant) {
-        if let Some(inband) = &mut self.inband {
+        if let Some(inband) = &mut self.inband
+            && self.has_heard
+        {
             inband.push(samples, |code| self.events.push_back(EarEvent::Tone(code)));
         }
         self.heard += samples.len() as u64;
@@ -172,8 +175,10 @@ impl Hearing {
         let surplus = self.recent.len().saturating_sub(kept.max(samples.len()));
         self.recent.drain(..surplus);
 
+        // A far end that sends nothing costs next to nothing.
+        let for_voice = if self.has_heard { samples } else { &[] };
         let Self { voice, timeline, recording, events, speech_began, tells_speech, .. } = self;
-        voice.push(samples, |change| {
+        voice.push(for_voice, |change| {
             if let VoiceChange::Began(place) = change {
                 *speech_began = place;
                 if *tells_speech {

@@ -91,6 +91,11 @@ impl Voice {
         }
     }
 
+    /// What is pushed first stands at this place of the signal, to within a frame.
+    pub fn start_at(&mut self, place: u64) {
+        self.frames = place / self.frame as u64;
+    }
+
     /// Whether somebody speaks now.
     pub fn is_speaking(&self) -> bool {
         self.speaking.is_some()
