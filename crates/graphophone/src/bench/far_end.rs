@@ -118,10 +118,14 @@ impl FarEnd {
         }
     }
 
-    /// The calls that are up, by number.
+    /// The calls that are up, in the order of their numbers.
     pub(super) fn up(&self) -> Vec<(u32, Leg)> {
         let is_up = |(_, leg): &(&u32, &Leg)| leg.stage != Stage::Ended;
-        self.lock().iter().filter(is_up).map(|(number, leg)| (*number, leg.clone())).collect()
+        let legs = self.lock();
+        let up = legs.iter().filter(is_up).map(|(number, leg)| (*number, leg.clone()));
+        let mut up: Vec<_> = up.collect();
+        up.sort_unstable_by_key(|(number, _)| *number);
+        up
     }
 
     /// Sends BYE on every call that is up.

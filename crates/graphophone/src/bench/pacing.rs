@@ -99,17 +99,18 @@ impl Drop for Pacer {
 fn run(sockets: &[UdpSocket], shared: &Shared) {
     let mut slots: Vec<Vec<Group>> = Vec::new();
     let mut deadline = clock_gettime(ClockId::Monotonic);
-    let mut slot = 0;
+    let (mut slot, mut rounds) = (0, 0_u32);
     while !shared.stop.load(Ordering::Relaxed) {
         if let Ok(mut targets) = shared.targets.try_lock()
             && let Some(targets) = targets.take()
         {
-            slots = lay_out(&targets, sockets.len());
+            slots = lay_out(&targets, sockets.len(), rounds);
         }
         for group in slots.get_mut(slot).into_iter().flatten() {
             group.send(&sockets[group.socket]);
         }
         slot = (slot + 1) % SLOTS;
+        rounds = rounds.wrapping_add(u32::from(slot == 0));
         let nanos = u64::try_from(thread_cpu().as_nanos()).unwrap_or(u64::MAX);
         shared.cpu_nanos.store(nanos, Ordering::Relaxed);
         deadline = after(deadline, SLOT_NANOS);
@@ -118,8 +119,9 @@ fn run(sockets: &[UdpSocket], shared: &Shared) {
     }
 }
 
-/// Spreads streams over slots, those of one socket together.
-fn lay_out(targets: &[Target], sockets: usize) -> Vec<Vec<Group>> {
+/// Spreads streams over slots, those of one socket together. After so many rounds of 20 ms: a stream
+/// that has the place it had before goes on in sequence and time.
+fn lay_out(targets: &[Target], sockets: usize, rounds: u32) -> Vec<Vec<Group>> {
     let mut slots: Vec<Vec<Group>> = (0..SLOTS).map(|_| Vec::new()).collect();
     for (number, &(socket, to)) in targets.iter().enumerate() {
         let groups = &mut slots[number / sockets.max(1) % SLOTS];
@@ -134,7 +136,8 @@ fn lay_out(targets: &[Target], sockets: usize) -> Vec<Vec<Group>> {
         let mut packet = [0; PACKET];
         packet[HEADER_LEN..].copy_from_slice(&noise(number));
         let ssrc = number as u32 + 1;
-        let header = Header { marker: false, payload_type: 0, sequence: 0, timestamp: 0, ssrc };
+        let (sequence, timestamp) = (rounds as u16, rounds.wrapping_mul(160));
+        let header = Header { marker: false, payload_type: 0, sequence, timestamp, ssrc };
         if let Some(to) = packet.first_chunk_mut() {
             header.write(to);
         }
@@ -201,7 +204,7 @@ mod tests {
     fn every_stream_has_one_place_and_slots_are_even() {
         let to: SocketAddr = "127.0.0.1:9".parse().unwrap();
         let targets: Vec<Target> = (0..800).map(|number| (number % 16, to)).collect();
-        let slots = lay_out(&targets, 16);
+        let slots = lay_out(&targets, 16, 0);
         let sizes: Vec<usize> =
             slots.iter().map(|groups| groups.iter().map(|group| group.to.len()).sum()).collect();
         assert_eq!(sizes.iter().sum::<usize>(), 800);

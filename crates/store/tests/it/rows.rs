@@ -33,7 +33,7 @@ pub(crate) fn call(n: u128, state: &str) -> CallRecord {
         is_terminated: state == "terminated",
         callback_uri: Some("http://127.0.0.1:9/bot?ticket=1".into()),
         details_json: "{}".into(),
-        dialog: Some(format!("dialog {n}")),
+        dialog: (state != "terminated").then(|| format!("dialog {n}")),
         created_at: NOW,
         updated_at: NOW,
     }
